@@ -1,0 +1,60 @@
+# Everything goes through the virtual environment in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+READY := $(VENV)/.ready
+
+.PHONY: study full smoke test test-all lint bench ui lock-check prune clean
+.DEFAULT_GOAL := study
+
+$(READY): requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+study: $(READY)  ## rebuild what has changed, at the budget in params.yaml
+	dvc repro
+	@python -m picollm info
+
+full: $(READY)  ## the study at headline size: all seeds, at most 3 hours; goes on where it was stopped
+	dvc exp run --set-param budget=full
+	@python -m picollm info
+
+smoke: $(READY)  ## the whole pipeline in a few minutes, in a copy in .smoke
+	rm -rf .smoke && mkdir .smoke
+	git ls-files -z --cached --others --exclude-standard -- ':!dvc.lock' ':!metrics' ':!plots' | tar --null -T - -cf - | tar -xf - -C .smoke
+	sed -i.bak 's/^budget:.*/budget: smoke/' .smoke/params.yaml
+	cd .smoke && git init -q && dvc repro && python -m picollm info
+
+test: $(READY)
+	python -m pytest -m "not slow"
+
+test-all: $(READY)
+	python -m pytest
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: $(READY)  ## ratios against peers, side by side in one run
+	python -m benchmarks
+
+ui: $(READY)  ## the runs, at http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow ui --workers 1
+
+lock-check: $(READY)  ## do the committed dvc.lock and metrics belong to the committed code?
+	@stale=$$(dvc repro --allow-missing --dry | grep "^Running stage" || true); \
+	if [ -n "$$stale" ]; then echo "$$stale"; echo "error: dvc.lock is older than the code or the parameters; run make study and commit"; exit 1; fi; \
+	echo "dvc.lock, metrics and plots belong to this code"
+
+prune: $(READY)  ## give back the space of results that nothing in the checkout refers to any more
+	dvc gc --workspace --force
+	rm -rf .resume .smoke
+
+clean:  ## remove everything that can be rebuilt: environment, data, cache, MLflow's store
+	rm -rf $(VENV) .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
+	find mlruns -mindepth 1 ! -name .gitkeep -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +

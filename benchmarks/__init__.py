@@ -1,0 +1,1 @@
+"""Timings side by side against peers; every figure is a ratio measured in one run."""

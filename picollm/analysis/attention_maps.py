@@ -1,0 +1,160 @@
+"""Where every head looks: heatmaps, and four numbers a head beside what uniform attention and untrained models give.
+
+The numbers come first because a heatmap convinces nobody: uniform causal attention alone puts a third of its weight on
+the first of eight tokens, and an untrained head looks "local" (Jain & Wallace 2019, arXiv 1902.10186).
+
+Shapes: L layers, N sequences, H heads, T tokens; a matrix is (T queries, T keys).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from picollm import statistics
+from picollm.analysis import _probes
+from picollm.analysis._drawing import HEATMAP, label
+from picollm.analysis._nulls import untrained
+from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
+from picollm.models.transformer import attention_matrices
+
+SEQUENCES = 64  # that the numbers are averaged over
+_KERNELS = {"softmax": "softmax attention", "linear": "implicit weights of linear attention"}
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    name: str
+    ids: np.ndarray  # (N, T): what the numbers come from
+    example: np.ndarray  # (T,): what the picture shows
+    labels: list[str]  # of the example's tokens
+    title: str
+
+
+def measures(matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """(..., T, T) -> how many tokens back the weight lies on average, and its shares on the previous, the first and the same token (...).
+
+    Averaged over the queries from the second on: the first has but itself to look at.
+    """
+    T = matrices.shape[-1]
+    back = np.arange(T)[:, None] - np.arange(T)
+    rows = matrices[..., 1:, :]
+    return {
+        "distance": (rows * back[1:]).sum(-1).mean(-1),
+        "previous": np.diagonal(matrices, -1, -2, -1).mean(-1),
+        "first": rows[..., 0].mean(-1),
+        "self": np.diagonal(matrices, 0, -2, -1)[..., 1:].mean(-1),
+    }
+
+
+def uniform(T: int) -> np.ndarray:
+    """(T, T): every token so far gets the same weight."""
+    return np.tri(T) / np.arange(1, T + 1)[:, None]
+
+
+def analyse(subject: Subject) -> Result | Skip:
+    if subject.without_taps:
+        return Skip(subject.without_taps)
+    probes = _text(subject) if subject.is_text else _families(subject)
+    fresh = [[{key: value.mean(1) for key, value in measures(_matrices(model, probe.ids)).items()} for probe in probes] for model in untrained(subject)]
+    metrics: dict[str, Estimate] = {}
+    figures: dict[str, Figure] = {}
+    table: list[Row] = []
+    arrays: dict[str, np.ndarray] = {}
+    for index, probe in enumerate(probes):
+        matrices = _matrices(subject.model, probe.ids)
+        flat = measures(uniform(probe.ids.shape[1]))
+        for measure, values in measures(matrices).items():  # (L, N, H)
+            null = np.stack([model[index][measure] for model in fresh])  # (models, L, H)
+            metrics |= _summarise(f"{probe.name}.{measure}", values, null, float(flat[measure]))
+            table += _rows({"sequences": probe.name, "measure": measure}, values, null, float(flat[measure]))
+        arrays[probe.name] = matrices.mean(1).astype(np.float32)  # (L, H, T, T)
+        example = _matrices(subject.model, probe.example[None])[:, 0]
+        figures[probe.name] = _draw(example, probe.labels, f"{_KERNELS[subject.model.config.attention]}, {probe.title}")
+    return Result(metrics, figures, {"": table}, {"": arrays})
+
+
+def _families(subject: Subject) -> list[Probe]:
+    probes = []
+    for family in subject.options.sequence_types:
+        ids = _probes.sequences(subject, family, SEQUENCES)
+        probes.append(Probe(family, ids, ids[0], [str(value) for value in ids[0]], f"one {family} sequence"))
+    return probes
+
+
+def _text(subject: Subject) -> list[Probe]:
+    prompt = _probes.prompt(subject)
+    return [Probe("text", _probes.windows(subject, SEQUENCES), prompt, [label(text) for text in _probes.spellings(subject, prompt)], "the prompt")]
+
+
+def _matrices(model: Any, ids: np.ndarray) -> np.ndarray:
+    """(N, T) -> (L, N, H, T, T)."""
+    matrices: np.ndarray = attention_matrices(model, torch.from_numpy(ids).to(model.device)).cpu().numpy()
+    return matrices
+
+
+def _summarise(name: str, values: np.ndarray, null: np.ndarray, flat: float) -> dict[str, Estimate]:
+    """The mean over all heads, and the highest head: held against the highest head of each untrained model, it was looked for there too."""
+    heads = values.mean(1)  # (L, H)
+    layer, head = (int(place) for place in np.unravel_index(heads.argmax(), heads.shape))
+    n = values.shape[1]
+    return {
+        name: estimate(heads.mean(), n, {"untrained": null.mean((1, 2))}, uniform=flat, **_interval(values.mean((0, 2)))),
+        f"{name}.highest": estimate(heads.max(), n, {"untrained": null.max((1, 2))}, uniform=flat, **_interval(values[layer, :, head]), layer=layer, head=head),
+    }
+
+
+def _rows(facts: Row, values: np.ndarray, null: np.ndarray, flat: float) -> list[Row]:
+    """Every head, beside all untrained heads of its layer."""
+    L, N, H = values.shape
+    return [
+        {**facts, "layer": layer, "head": head, "value": values[layer, :, head].mean(), "low": None, "high": None, **_interval(values[layer, :, head])}
+        | {"n": N, "uniform": flat, "untrained": null[:, layer].mean(), "untrained_low": null[:, layer].min(), "untrained_high": null[:, layer].max()}
+        for layer in range(L)
+        for head in range(H)
+    ]
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    """The ends of the 95 % interval over sequences, where there are two or more."""
+    summary = statistics.summary([float(value) for value in values])
+    return {key: summary[key] for key in ("low", "high") if key in summary}
+
+
+def _draw(matrices: np.ndarray, labels: Sequence[str], title: str) -> Figure:
+    """(L, H, T, T) -> one panel a head, one row of panels a layer.
+
+    The panels are placed by hand: matplotlib's own layouts take seconds for a hundred of them.
+    """
+    L, H, T, _ = matrices.shape
+    size, gap = min(2.1, max(0.75, 9 / max(L, H))), 0.1  # inches
+    step = -(-T // int(size * 72 / 8))  # label every so many tokens, or they touch
+    ticks, names = range(0, T, step), labels[::step]
+    room = 0.1 + 0.055 * max(map(len, names))  # that the labels take
+    left, right, bottom, top = 0.45 + room, 0.8, 0.25 + room, 0.5
+    width, height = left + H * (size + gap) + right, bottom + L * (size + gap) + top
+    hidden = np.triu(np.ones((T, T), bool), 1)  # what no query may see stays white
+    with matplotlib.rc_context(HEATMAP):
+        figure = Figure(figsize=(width, height))
+        for layer in range(L):
+            for head in range(H):
+                x, y = left + head * (size + gap), bottom + (L - 1 - layer) * (size + gap)
+                axes = figure.add_axes((x / width, y / height, size / width, size / height), xticks=[], yticks=[])
+                image = axes.imshow(np.ma.masked_where(hidden, matrices[layer, head]), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+                if layer == 0:
+                    axes.set_title(f"head {head}", fontsize=9)
+                if layer == L - 1:
+                    axes.set_xticks(ticks, names, fontsize=6.5, rotation=90)
+                if head == 0:
+                    axes.set_yticks(ticks, names, fontsize=6.5)
+                    figure.text(0.3 / width, (y + size / 2) / height, f"layer {layer}", rotation=90, va="center", ha="center")
+        scale = figure.add_axes(((width - right + 0.1) / width, bottom / height, 0.13 / width, (height - bottom - top) / height))
+        figure.colorbar(image, cax=scale).outline.set_visible(False)
+        figure.text((left + H * (size + gap) / 2) / width, 0.12 / height, "token looked at", ha="center", va="center")
+        figure.text(0.12 / width, (bottom + L * (size + gap) / 2) / height, "token looking", rotation=90, ha="center", va="center")
+        figure.text(left / width, 1 - 0.15 / height, title, fontsize=10, va="center")
+    return figure

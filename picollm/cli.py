@@ -1,0 +1,101 @@
+"""The command line: `info` says what there is, `sample` asks a trained model to go on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from picollm.config import parse, read
+from picollm.errors import UserError, did_you_mean
+from picollm.files import read_json
+
+app = typer.Typer(
+    help="A study bench of tiny language models. `make study` trains them, these commands ask them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CHECKPOINTS = Path("data/checkpoints")
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of params.yaml, or a checkpoint folder")]
+
+
+@app.command()
+def info(run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="one run in detail; without it, all")] = None) -> None:
+    """What was measured, and where the report, the metrics and the UI are.
+
+    Example: python -m picollm info classic_linear
+    """
+    print(_overview() if run is None else _details(run))
+
+
+@app.command()
+def sample(
+    run: RunName,
+    prompt: Annotated[str, typer.Option(help='how the text begins; integers for a numeric run: "3 5 7"')],
+    length: Annotated[int, typer.Option(min=1, help="new tokens at most")] = 60,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="only the k most probable tokens")] = None,
+    top_p: Annotated[float | None, typer.Option(help="only the most probable tokens that together reach p")] = None,
+    seed: Annotated[int, typer.Option(help="of the random choices")] = 0,
+    model_seed: Annotated[int, typer.Option(help="which of the run's models")] = 0,
+) -> None:
+    """Continue a prompt, token by token.
+
+    Example: python -m picollm sample fables_transformer --prompt "Once upon a time" --top-p 0.9
+    """
+    from picollm import load
+    from picollm.generation.samples import continuation
+    from picollm.generation.sampling import Sampling
+    from picollm.training.checkpoints import read_config
+
+    sampling = parse(Sampling, {"temperature": temperature, "top_k": top_k, "top_p": top_p}, "sample")
+    folder = _checkpoint(run, model_seed)
+    tokenizer = read_config(folder)["tokenizer"]
+    print(prompt, continuation(load(folder), tokenizer, prompt, length, sampling, seed), sep=" " if tokenizer["kind"] == "integers" else "")
+
+
+def _checkpoint(run: str, seed: int) -> Path:
+    """The folder of a run's model, or the folder named itself."""
+    if (Path(run) / "config.json").exists():
+        return Path(run)
+    folder = CHECKPOINTS / run / f"seed{seed}"
+    if not folder.exists():
+        trained = [path.parent.name for path in CHECKPOINTS.glob("*/run.json")]
+        if run in trained:
+            raise UserError(f"{folder}: no such model; the run has {', '.join(sorted(path.name for path in (CHECKPOINTS / run).glob('seed*'))) or 'none'}")
+        if run in (read().get("runs") or {}):
+            raise UserError(f"{run}: is not trained yet; run `dvc repro train@{run}` or make study")
+        raise UserError(f"{run}: no such run {did_you_mean(run, read().get('runs') or {})}")
+    return folder
+
+
+def _overview() -> str:
+    compared = Path("metrics/compare.json")
+    lines = []
+    if compared.exists():
+        for run, metrics in read_json(compared).items():
+            lines.append(f"{run:<24}" + "   ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    else:
+        lines.append("nothing has been compared yet: make study")
+    return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "runs     make ui"])
+
+
+def _details(run: str) -> str:
+    known = read().get("runs") or {}
+    if run not in known:
+        raise UserError(f"{run}: no such run {did_you_mean(run, known)}")
+    lines = [run]
+    for title, path in (("training", Path(f"metrics/train/{run}.json")), ("evaluation", Path(f"metrics/evaluate/{run}.json"))):
+        if not path.exists():
+            lines.append(f"  {title}: not yet; run `dvc repro {'train' if title == 'training' else 'evaluate'}@{run}`")
+            continue
+        result = read_json(path)
+        if title == "training":
+            lines.append(f"  task {result['task']}, budget {result['budget']}, {result['parameters']:,} parameters, {result['steps']} steps")
+        for name, value in result["summary"].items():
+            interval = f"  [{value['low']:.4g}, {value['high']:.4g}]" if "low" in value else ""
+            lines.append(f"  {name:<32} {value['mean']:.4g}{interval}  n={value['n']}")
+    models = sorted(str(path.parent) for path in (CHECKPOINTS / run).glob("seed*/config.json"))
+    return "\n".join([*lines, *(f"  model {path}" for path in models)])

@@ -1,0 +1,73 @@
+"""params.yaml to frozen dataclasses: read the way DVC reads it, resolved for one budget, checked to the last key.
+
+Any value may be written once, or per budget: `steps: 500` or `steps: {smoke: 20, study: 500, full: 2000, paper: 2000}`.
+"""
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from picollm.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+BUDGETS = ("smoke", "study", "full", "paper")
+PARAMS = Path("params.yaml")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)  # every configuration class sets it as __pydantic_config__
+
+
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """The whole file as plain dictionaries. DVC reads it as YAML 1.2 (`1e-3` is a number, `no` a word), so do we."""
+    try:
+        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the folder that holds params.yaml") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no parameters")
+    return value
+
+
+def at_budget(value: Any, budget: str, path: str) -> Any:
+    """`value` with every {smoke: ..., study: ..., ...} in it replaced by its entry for `budget`."""
+    if isinstance(value, dict):
+        if value and set(value) <= set(BUDGETS):
+            if budget not in value:
+                raise UserError(f"{path}: has no value for budget '{budget}'; add one beside {', '.join(value)}")
+            return at_budget(value[budget], budget, path)
+        return {key: at_budget(entry, budget, f"{path}.{key}") for key, entry in value.items()}
+    return [at_budget(entry, budget, path) for entry in value] if isinstance(value, list) else value
+
+
+def parse(cls: type[T], value: Any, path: str) -> T:
+    """`value` as an instance of the dataclass `cls`; the first mistake is a UserError that starts with its dotted path."""
+    try:
+        # Strict through JSON: "4" is no number and 4.5 no count, yet dictionaries may become dataclasses.
+        return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([path, *(str(part) for part in first["loc"])])
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = _keys(cls, first["loc"][:-1])
+            raise UserError(f"{where}: unknown parameter {did_you_mean(first['loc'][-1], known)}") from error
+        if first["type"] == "value_error":  # raised by a __post_init__, which names the field itself
+            raise UserError(f"{where}.{first['ctx']['error']}") from error
+        if first["type"] in ("missing", "missing_argument"):
+            raise UserError(f"{where}: is missing; add it to {PARAMS}") from error
+        raise UserError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {json.dumps(first['input'])}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _keys(cls: type, loc: tuple[int | str, ...]) -> list[str]:
+    """The field names of the dataclass at `loc` inside `cls`, for a suggestion."""
+    for part in loc:
+        kinds = {field.name: field.type for field in fields(cls)} if is_dataclass(cls) else {}
+        found = kinds.get(str(part))
+        cls = found if isinstance(found, type) else cls
+    return [field.name for field in fields(cls)] if is_dataclass(cls) else []

@@ -1,0 +1,169 @@
+"""A language model on text: loss, bits per byte and accuracy of a split, whole documents against their exact floor, and longer windows.
+
+Bits per byte is the one figure that tokenizers share. The floor is compared on whole documents only, each predicted from its
+start token with all of it inside the context and its end token counted: in a window that cuts a document the model has
+lost what the floor assumes it knows.
+
+Shapes: B batch, T time, N spans of a stream.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from picollm import statistics
+from picollm.errors import UserError
+from picollm.models import Model
+from picollm.tokens import TokenFolder
+
+LOGITS = 1 << 24  # of a batch: 64 MiB, whatever the vocabulary and the length
+LONGER = (1, 2, 4)  # times the trained context
+LONGER_TOKENS = 1 << 17  # in the windows of each length, so that longer ones cost no more
+BINS = 8  # of positions in a context: single ones would be noise
+
+Rows = list[dict[str, Any]]
+
+
+def evaluate(model: Model, tokens: TokenFolder, context: int) -> dict[str, Any]:
+    """All figures of one seed: {"validation": {...}, "test": {...}, "lengths": {length: {...}}, "positions": rows}, test only where the task has one.
+
+    A split has "packed" (all of its tokens, in windows of `context`) and, where its documents are whole, "documents" (those
+    that fit into the context, the others are "left_out"; where the floor is known, it and the excess over it on these very
+    documents). Losses are nats per token. What cannot be measured is {"skipped": reason}. `positions` are table rows, see `tables`.
+    """
+    model.eval()
+    if model.max_length is not None and context > model.max_length:
+        raise UserError(f"training.context: {context} tokens, but the model takes at most {model.max_length}; shorten it")
+    result: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        if name in tokens.header["splits"]:
+            result[name] = {"packed": _packed(model, tokens, name, context)}
+            if tokens.header["splits"][name]["whole"]:
+                result[name]["documents"] = _documents(model, tokens, name, context)
+    lengths, positions = _lengths(model, tokens.split(list(result)[-1]), context)
+    return {**result, "lengths": lengths, "positions": positions}
+
+
+@torch.inference_mode()
+def _scores(model: Model, stream: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Predict the `lengths` tokens after each of `starts` from what lies between; yields nats and hits, (B, T) float64, 0 beyond a span's end.
+
+    The longest come first: a batch is as wide as its first span, and holds little padding.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    at = 0
+    while at < len(order):
+        T = int(lengths[order[at]])
+        batch = order[at : at + max(1, LOGITS // (T * model.vocab_size))]
+        places = starts[batch, None] + np.arange(T + 1)
+        ids = torch.from_numpy(stream[np.minimum(places, len(stream) - 1)].astype(np.int64)).to(model.device)
+        scored = torch.from_numpy(np.arange(T) < lengths[batch, None]).to(model.device)
+        logits, targets = model.logits(ids[:, :-1]).float(), ids[:, 1:]
+        nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        yield (nats.double() * scored).cpu().numpy(), ((logits.argmax(-1) == targets) & scored).double().cpu().numpy()
+        at += len(batch)
+
+
+def _figures(model: Model, stream: np.ndarray, starts: np.ndarray, lengths: np.ndarray, size: int) -> dict[str, Any]:
+    """Means over spans that spell `size` bytes."""
+    sums = [(nats.sum(), hits.sum()) for nats, hits in _scores(model, stream, starts, lengths)]
+    nats, hits = (math.fsum(column) for column in zip(*sums, strict=True))
+    targets = int(lengths.sum())
+    loss = nats / targets
+    perplexity = math.exp(min(loss, 700))  # the largest a double holds is exp(709)
+    return {"loss": loss, "perplexity": perplexity, "accuracy": hits / targets, "bits_per_byte": nats / math.log(2) / size, "tokens": targets}
+
+
+def _packed(model: Model, tokens: TokenFolder, name: str, context: int) -> dict[str, Any]:
+    """Every token but the first, once, with at most `context` before it."""
+    stream = tokens.split(name)
+    starts = np.arange(0, len(stream) - 1, context)
+    return _figures(model, stream, starts, np.minimum(context, len(stream) - 1 - starts), tokens.header["splits"][name]["bytes"])
+
+
+def _documents(model: Model, tokens: TokenFolder, name: str, context: int) -> dict[str, Any]:
+    offsets, sizes = _array(tokens, name, "offsets"), _array(tokens, name, "bytes")
+    lengths = np.diff(offsets)  # a document's tokens and its end
+    fits = np.flatnonzero(lengths <= context)
+    left_out = len(lengths) - len(fits)
+    if not fits.size:
+        return {"skipped": f"no document fits into a context of {context} tokens", "documents": 0, "left_out": left_out}
+    size = int(sizes[fits].sum())
+    result = _figures(model, tokens.split(name), offsets[fits], lengths[fits], size)
+    if tokens.header["splits"][name]["bits"] is not None:
+        floor = float(_array(tokens, name, "bits")[fits].sum())
+        result["floor_loss"] = floor * math.log(2) / result["tokens"]
+        result["floor_bits_per_byte"] = floor / size
+        result["excess_bits_per_byte"] = result["bits_per_byte"] - floor / size
+    return {**result, "documents": len(fits), "left_out": left_out}
+
+
+def _lengths(model: Model, stream: np.ndarray, context: int) -> tuple[dict[str, Any], Rows]:
+    """Windows of 1, 2 and 4 contexts, spread over the stream, and the loss by position inside of them."""
+    results: dict[str, Any] = {}
+    positions: Rows = []
+    for length in (factor * context for factor in LONGER):
+        if model.max_length is not None and length > model.max_length:
+            results[str(length)] = {"skipped": f"the model takes at most {model.max_length} tokens"}
+            continue
+        if len(stream) <= length:
+            results[str(length)] = {"skipped": f"the split has {len(stream)} tokens"}
+            continue
+        count = max(1, min(LONGER_TOKENS, len(stream) - 1) // length)
+        starts = np.linspace(0, len(stream) - 1 - length, count).astype(np.int64)
+        parts = [(nats.sum(0), hits.sum()) for nats, hits in _scores(model, stream, starts, np.full(count, length))]
+        nats = np.sum([nats for nats, _ in parts], 0) / count  # (T,) mean at each position
+        results[str(length)] = {"loss": float(nats.mean()), "accuracy": float(sum(hits for _, hits in parts) / count / length)}
+        width = max(1, context // BINS)
+        positions += [
+            {"length": length, "position": min(start + width, length), "loss": round(float(nats[start : start + width].mean()), 6)}
+            for start in range(0, length, width)
+        ]
+    return results, positions
+
+
+def _array(tokens: TokenFolder, name: str, kind: str) -> np.ndarray:
+    path = tokens.folder / f"{name}.{kind}.npy"
+    try:
+        array: np.ndarray = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: is missing or damaged ({error}); remove {tokens.folder} and run dvc repro") from error
+    return array
+
+
+def summaries(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, statistics.Summary]:
+    """{name: mean and interval over seeds} of the figures that all seeds have. `seeds`: {seed: result of evaluate}.
+
+    Losses, perplexity and accuracy are of all tokens, bits per byte of whole documents where some fit; both of test, or of
+    validation in a task without one.
+    """
+    figures = [_short(result) for result in seeds.values()]
+    return {name: statistics.summary([own[name] for own in figures]) for name in figures[0] if all(name in own for own in figures)}
+
+
+def _short(result: Mapping[str, Any]) -> dict[str, float]:
+    losses = {f"{split}_loss": result[split]["packed"]["loss"] for split in ("validation", "test") if split in result}
+    chosen = result["test" if "test" in result else "validation"]
+    packed, documents = chosen["packed"], chosen.get("documents", {})
+    bits = packed if "skipped" in documents else {**packed, **documents}
+    names = ("bits_per_byte", "floor_bits_per_byte", "excess_bits_per_byte", "floor_loss")
+    return {**losses, **{name: bits[name] for name in names if name in bits}, "perplexity": packed["perplexity"], "accuracy": packed["accuracy"]}
+
+
+def tables(seeds: Mapping[int, Mapping[str, Any]]) -> tuple[Rows, Rows]:
+    """The rows of positions.csv (seed, length, position, loss: the mean up to this position from the last) and of length.csv (seed, length, ...).
+
+    length.csv has the columns of every task kind; here floor and excess are empty, for windows that cut documents have no floor.
+    """
+    positions = [{"seed": seed, **row} for seed, result in seeds.items() for row in result["positions"]]
+    lengths = [
+        {"seed": seed, "length": int(length), "family": "all", "loss": figures["loss"], "floor": None, "excess": None, "accuracy": figures["accuracy"]}
+        for seed, result in seeds.items()
+        for length, figures in result["lengths"].items()
+        if "skipped" not in figures
+    ]
+    return positions, lengths

@@ -1,0 +1,52 @@
+"""Models, one a file, and what they all have in common."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from picollm import registry
+from picollm.config import parse
+
+
+class Model(nn.Module):
+    """A causal language model. A model file holds `Config` (its block in params.yaml) and `Model(config, vocab_size)`.
+
+    `model(ids (B, T)) -> logits (B, T, V)`. To generate, `state = model.empty_state(batch, length)` and
+    `model(ids, state=state)`, which takes the tokens after those the state has seen, and advances it.
+    `max_length` is the longest sequence it can take, None when there is no limit.
+    """
+
+    max_length: int | None = None
+
+    def __init__(self, config: Any, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+
+    def empty_state(self, batch: int, length: int) -> Any:
+        raise NotImplementedError
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in asdict(self.config).items())
+        return f"picollm model ({settings}; vocabulary {self.vocab_size}, {self.n_parameters:,} parameters)"
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """The plain forward pass, typed."""
+        result: Tensor = self(ids)
+        return result
+
+
+def build(block: dict[str, Any], vocab_size: int, path: str) -> Model:
+    """The model that a `model:` block describes; `path` is where the block stands, for error messages."""
+    entry = registry.load("models", block.get("kind"), f"{path}.kind")
+    model: Model = entry.Model(parse(entry.Config, block, path), vocab_size)
+    return model

@@ -1,0 +1,205 @@
+"""What the stages left for the runs that params.yaml names, read into plain objects.
+
+Files of runs that were removed from params.yaml lie around and are not read; files that a run does not have yet are
+said to be missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from picollm.errors import UserError, did_you_mean
+from picollm.files import read_json
+from picollm.report import figures
+from picollm.report.figures import Rows, Style
+from picollm.statistics import Summary, summary
+
+LONGER = "excess_"  # the summaries excess_32, excess_64, ...: paired excess at that length
+PRIMARY = {"numeric": "excess", "text": "excess_bits_per_byte"}  # what a run is judged by
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of params.yaml with what its stages left; empty is what is not there."""
+
+    name: str
+    config: dict[str, Any]
+    style: Style
+    missing: str = ""  # why there is no result
+    train: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    interpret: dict[str, Any] = field(default_factory=dict)
+    curve: Rows = ()
+    lengths: Rows = ()
+    samples: Sequence[dict[str, Any]] = ()
+    pictures: Sequence[Path] = ()  # what evaluate and interpret drew
+
+    @property
+    def summary(self) -> dict[str, Summary]:
+        """Every metric of the run; where training and evaluation both measured one, the evaluation's."""
+        return {**self.train.get("summary", {}), **self.evaluation.get("summary", {})}
+
+    @property
+    def seeds(self) -> list[str]:
+        return sorted(self.evaluation.get("seeds") or self.train.get("seeds", {}), key=int)
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    config: dict[str, Any]
+    generated: dict[str, Any]
+    tokenized: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return str(self.config.get("kind"))
+
+    @property
+    def evaluated(self) -> list[Run]:
+        return [run for run in self.runs if run.evaluation.get("seeds")]
+
+    def mean(self, metric: str) -> float | None:
+        """The mean of a metric that belongs to the test data and is thus the same for every run, such as the floor."""
+        return next((run.summary[metric]["mean"] for run in self.evaluated if run.summary.get(metric)), None)
+
+    @property
+    def floor(self) -> float | None:
+        """The exact floor in nats per token: the unit of the losses."""
+        if self.kind == "numeric":
+            exact = self.generated.get("floor")
+            return float(exact["loss"]) if exact else None
+        bits, loss, floor = self.mean("bits_per_byte"), self.mean("test_loss"), self.mean("floor_bits_per_byte")
+        return floor * loss / bits if bits and loss and floor else None  # loss / bits: nats per token in a bit per byte, set by the tokenizer
+
+    @property
+    def trained(self) -> int | None:
+        """The longest sequence of the training data."""
+        return self.tokenized["train"]["row_length"] if self.kind == "numeric" and self.tokenized else None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    name: str
+    config: dict[str, Any]
+    result: dict[str, Any]
+    pictures: list[Path]
+
+
+def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]]:
+    """The tasks of params.yaml with their runs, and its sweeps, in its order."""
+    metrics, plots = root / "metrics", root / "plots"
+    tasks = {
+        name: Task(name, config, _json(metrics / "generate" / f"{name}.json"), _json(metrics / "tokenize" / f"{name}.json"))
+        for name, config in (params.get("tasks") or {}).items()
+    }
+    runs = params.get("runs") or {}
+    styles = figures.styles(runs)
+    for name, config in runs.items():
+        if config.get("task") not in tasks:
+            raise UserError(f"runs.{name}.task: unknown {config.get('task')!r} {did_you_mean(config.get('task'), tasks)}")
+        tasks[config["task"]].runs.append(_run(name, config, styles[name], root, str(params.get("budget"))))
+    sweeps = [
+        Sweep(name, config, _json(metrics / "sweep" / f"{name}.json"), sorted((plots / "sweep" / name).glob("*.png")))
+        for name, config in (params.get("sweeps") or {}).items()
+    ]
+    return list(tasks.values()), sweeps
+
+
+def longer(run: Run) -> list[int]:
+    """The lengths beyond training at which a run was evaluated, in ascending order."""
+    return sorted(int(length) for name in run.summary if name.startswith(LONGER) and (length := name.removeprefix(LONGER)).isdigit())
+
+
+def per_seed(run: Run, metric: str) -> dict[str, float]:
+    """A figure of each seed, on the test split where there are several: "excess", "families.walk.excess"."""
+    result = {}
+    for seed, values in run.evaluation.get("seeds", {}).items():
+        found = flat({**values, **values.get("test", {})}).get(metric)
+        if found is not None:
+            result[seed] = float(found)
+    return result
+
+
+def skipped(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
+    """{what was left out: why}, wherever a stage wrote {"skipped": reason}."""
+    if not isinstance(value, dict):
+        return {}
+    if "skipped" in value:
+        return {" ".join(path): str(value["skipped"])}
+    return {what: why for key, entry in value.items() for what, why in skipped(entry, (*path, key)).items()}
+
+
+def paired(run: Run, reference: Run, metric: str) -> Summary | None:
+    """run - reference, seed by seed over the seeds both have: they share their data, so that its luck cancels."""
+    ours, theirs = per_seed(run, metric), per_seed(reference, metric)
+    differences = [ours[seed] - theirs[seed] for seed in sorted(ours, key=int) if seed in theirs]
+    return summary(differences) if differences else None
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """{"model": {"n_layer": 2}} -> {"model.n_layer": 2}."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    result: dict[str, Any] = {}
+    for key, entry in value.items():
+        result |= flat(entry, f"{prefix}.{key}" if prefix else str(key))
+    return result
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The dotted names of the parameters that are not the same in all of `configs`."""
+    leaves = [flat(config) for config in configs]
+    absent = object()
+    return {name for leaf in leaves for name in leaf if any(other.get(name, absent) != leaf[name] for other in leaves)}
+
+
+def groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs to be shown side by side: the first one left, then those whose `model` differs from its in one parameter."""
+    left, result = list(runs), []
+    while left:
+        first = left[0]
+        group = [first, *(run for run in left[1:] if len(differences([first.config.get("model", {}), run.config.get("model", {})])) == 1)]
+        result.append(group)
+        left = [run for run in left if all(run is not shown for shown in group)]
+    return result
+
+
+def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: str) -> Run:
+    if config.get("seeds") == 0:  # files from a budget that had it do not count
+        return Run(name, config, style, missing=f"not part of budget {budget}")
+    metrics, plots = root / "metrics", root / "plots"
+    train, evaluation = _json(metrics / "train" / f"{name}.json"), _json(metrics / "evaluate" / f"{name}.json")
+    return Run(
+        name,
+        config,
+        style,
+        missing=_missing(train, evaluation, budget),
+        train=train,
+        evaluation=evaluation,
+        interpret=_json(metrics / "interpret" / f"{name}.json"),
+        curve=_csv(plots / "train" / f"{name}.csv"),
+        lengths=_csv(plots / "evaluate" / name / "length.csv"),
+        samples=_json(plots / "evaluate" / name / "samples.json") or [],
+        pictures=[path for stage in ("evaluate", "interpret") for path in sorted((plots / stage / name).glob("*.png"))],
+    )
+
+
+def _missing(train: dict[str, Any], evaluation: dict[str, Any], budget: str) -> str:
+    if not train:
+        return "not trained yet"
+    if not train.get("seeds"):
+        return f"not part of budget {budget}"
+    if not evaluation.get("seeds"):
+        return "trained, not evaluated"
+    return "" if train.get("budget", budget) == budget else f"results of budget {train['budget']}, not of {budget}"
+
+
+def _json(path: Path) -> Any:
+    return read_json(path) if path.exists() else {}
+
+
+def _csv(path: Path) -> Rows:
+    return figures.read_csv(path) if path.exists() else []

@@ -1,0 +1,61 @@
+"""Every run of every task side by side: one JSON for `dvc metrics diff`, CSV and PNG for `dvc plots`, one page for people."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from picollm.files import write_json, write_text
+from picollm.report import figures, page
+from picollm.report.collect import LONGER, Task, collect, longer
+from picollm.report.figures import Rows
+from picollm.report.markdown import markdown
+from picollm.report.tables import HEADLINES, csv_text
+
+
+def compare(params: dict[str, Any], root: Path) -> None:
+    """Write metrics/compare.json, plots/compare/, plots/report.html and plots/report.md under `root`.
+
+    params: params.yaml resolved for its budget.
+    """
+    tasks, sweeps = collect(params, root)
+    write_json(root / "metrics" / "compare.json", headlines(tasks))
+    folder = root / "plots" / "compare"
+    shutil.rmtree(folder, ignore_errors=True)  # it is ours, and a removed task must not stay in it
+    folder.mkdir(parents=True)
+    for task in tasks:
+        draw(task, folder)
+    report = page.build(str(params.get("budget")), tasks, sweeps)
+    write_text(root / "plots" / "report.html", page.html(report))
+    write_text(root / "plots" / "report.md", markdown(report))
+
+
+def headlines(tasks: Sequence[Task]) -> dict[str, dict[str, float]]:
+    """{run: {metric: mean over its seeds}}: the few numbers worth a column in `dvc exp show`."""
+    result = {}
+    for task in tasks:
+        for run in task.runs:
+            longest = longer(run)[-1:]
+            names = [*HEADLINES.get(task.kind, ()), *(f"{LONGER}{length}" for length in longest)]
+            means = {name: run.summary[name]["mean"] for name in names if run.summary.get(name)}
+            if means:
+                result[run.name] = means
+    return result
+
+
+def draw(task: Task, folder: Path) -> None:
+    """The curves of a task: as CSV (long format) and PNG."""
+    trained = {run.name: run.curve for run in task.runs if run.curve}
+    style = {run.name: run.style for run in task.runs}
+    if trained:
+        write_text(folder / f"{task.name}_loss.csv", _long(trained, ("seed", "step", "train_loss", "validation_loss")))
+        figures.save(figures.training_curves({run: [rows] for run, rows in trained.items()}, floor=task.floor, style=style), folder / f"{task.name}_loss.png")
+    tested = {run.name: run.lengths for run in task.runs if run.lengths}
+    if tested:
+        write_text(folder / f"{task.name}_lengths.csv", _long(tested, ("seed", "length", "family", "loss", "floor", "excess", "accuracy")))
+        figures.save(figures.lengths(tested, trained=task.trained, style=style), folder / f"{task.name}_lengths.png")
+
+
+def _long(tables: Mapping[str, Rows], columns: Sequence[str]) -> str:
+    """One table of all runs: the run's name, then these columns of each of its rows."""
+    return csv_text([{"run": run, **{column: row[column] for column in columns}} for run, rows in tables.items() for row in rows])

@@ -1,0 +1,65 @@
+"""The report's tables for the terminal and for pull requests: readable as text, and GitHub's Markdown."""
+
+from collections.abc import Iterator, Sequence
+
+from picollm.report.page import Card, Report, Section
+from picollm.report.tables import NONE, Table
+
+
+def markdown(report: Report) -> str:
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"# picollm: results of budget {report.budget}"
+    yield ""
+    yield from (f"- **{text(section.task.name)}** {text(line)}" for section in report.sections for line in section.answer)
+    for section in report.sections:
+        yield from _section(section)
+    for sweep, table, _ in report.sweeps:
+        if table:
+            yield from ("", f"## Sweep {text(sweep.name)}")
+            yield from _table(table)
+    if report.absent:
+        yield from ("", "## Missing in this budget", "")
+        yield from (f"- {text(name)}: {text(reason)}" for name, reason in report.absent)
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from ("", f"## {text(section.task.name)} ({text(section.task.kind)})")
+    for table in section.tables:
+        yield from _table(table)
+    if section.cards:
+        yield from ("", "### Configurations", "")
+        yield from (f"- {line}" for card in section.cards for line in _card(card))
+
+
+def _card(card: Card) -> Iterator[str]:
+    own = "; ".join(f"{name}: {value}" for name, value in card.own)
+    yield f"{text(card.run.name)}{': ' + text(own) if own else ''} (`{card.command}`)"
+
+
+def _table(table: Table) -> Iterator[str]:
+    """Columns padded to one width: the same table in a terminal."""
+    rows = [[row.label, *(row.cells or [row.note or NONE])] for row in table.rows]
+    grid = [[text(cell) for cell in [*row, *[""] * (len(table.head) - len(row))]] for row in [table.head, *rows]]
+    widths = [max(3, *(len(row[column]) for row in grid)) for column in range(len(table.head))]
+    yield from ("", text(table.caption), "")
+    yield _line([cell.ljust(width) for cell, width in zip(grid[0], widths, strict=True)])
+    yield _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    for row in grid[1:]:
+        yield _line([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+    for note in table.notes:
+        yield from ("", text(note))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def text(value: str) -> str:
+    """One line that no character of a name can turn into markup."""
+    value = " ".join(value.split())
+    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|")):
+        value = value.replace(character, escaped)
+    return value

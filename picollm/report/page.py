@@ -1,0 +1,205 @@
+"""The report: one page that opens without a network."""
+
+import base64
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from picollm.report import figures, findings, tables
+from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, skipped
+from picollm.report.tables import HEADLINES, Row, Table, metric, title
+
+TEMPLATES = Path(__file__).parent
+LIMIT = 9_000_000  # characters of pictures: the whole page stays below 10 MB
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing inside the page: inline SVG, or a PNG as a data URI. Empty: left out to keep the page small."""
+
+    title: str
+    svg: str = ""
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A run's pictures in a side-by-side."""
+
+    run: Run
+    differs: str  # from the first run of its group, e.g. "model.attention: linear"
+    pictures: list[Picture]
+    skipped: dict[str, str]  # analysis -> why it does not apply
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the runs of a task wrote after the same prompt with the same settings."""
+
+    prompt: str
+    setting: str
+    texts: list[tuple[Run, str]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A run's configuration beside its results."""
+
+    run: Run
+    own: list[tuple[str, str]]  # parameters that differ from those of the other runs of the task
+    shared: list[tuple[str, str]]
+    results: list[tuple[str, str]]  # the headline metrics
+    more: list[tuple[str, str]]
+    command: str
+    hashes: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    task: Task
+    answer: list[str]
+    tables: list[Table]
+    curves: list[Picture]
+    samples: list[Sample]
+    sides: list[tuple[list[Column], Table | None]]
+    cards: list[Card]
+    config: list[tuple[str, str]]
+    hashes: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    budget: str
+    sections: list[Section]
+    sweeps: list[tuple[Sweep, Table | None, list[Picture]]]
+    absent: list[tuple[str, str]]  # what was not part of this budget, and why
+
+
+class _Pictures:
+    """Reads PNG files into data URIs until the page is full."""
+
+    def __init__(self) -> None:
+        self.left = LIMIT
+
+    def __call__(self, path: Path) -> Picture:
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        title = path.stem.replace("_", " ")
+        if len(data) > self.left:
+            return Picture(f"{title} (left out to keep this page small: see {path.parent.parent.name}/{path.parent.name}/{path.name})")
+        self.left -= len(data)
+        return Picture(title, uri=f"data:image/png;base64,{data}")
+
+
+def build(budget: str, tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> Report:
+    """Everything that the page says, as plain data."""
+    pictures = _Pictures()
+    sections = [_section(task, pictures) for task in tasks]
+    shown = [(sweep, _sweep(sweep), [pictures(path) for path in sweep.pictures]) for sweep in sweeps]
+    absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
+    absent += [(f"task {task.name}", "no run uses it") for task in tasks if not task.runs]
+    absent += [(f"sweep {sweep.name}", _why(sweep, budget)) for sweep in sweeps if not sweep.result.get("cells")]
+    return Report(budget, sections, shown, absent)
+
+
+def html(report: Report) -> str:
+    """The page: everything inline, nothing fetched, no script."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template("report.html").render(report=report, css=css) + "\n"
+
+
+def _section(task: Task, pictures: _Pictures) -> Section:
+    found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task)]
+    apart = differences([run.config for run in task.runs])
+    return Section(
+        task=task,
+        answer=findings.sentences(task),
+        tables=[table for table in found if table],
+        curves=_curves(task),
+        samples=_samples(task),
+        sides=[(_side(group, pictures), tables.behind(group)) for group in groups([run for run in task.runs if run.pictures or run.interpret])],
+        cards=[_card(run, task.kind, apart) for run in task.runs],
+        config=[(name, plain(value)) for name, value in flat(task.config).items()],
+        hashes=_hashes({"generate": task.generated, "tokenize": task.tokenized}),
+    )
+
+
+def _curves(task: Task) -> list[Picture]:
+    style = {run.name: run.style for run in task.runs}
+    tested = {run.name: run.lengths for run in task.runs if run.lengths}
+    seeds = {run.name: [run.curve] for run in task.runs if run.curve}
+    columns = ("train_loss", "validation_loss") if seeds else ()
+    drawn = [(figures.LABELS[column], figures.training_curves(seeds, [column], task.floor, style)) for column in columns]
+    if tested:
+        drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
+    return [Picture(label, svg=Markup(figures.svg(figure))) for label, figure in drawn]
+
+
+def _samples(task: Task) -> list[Sample]:
+    found: dict[tuple[str, str], list[tuple[Run, str]]] = {}
+    for run in task.runs:
+        for sample in run.samples:
+            found.setdefault((plain(sample["prompt"]), plain(sample["setting"])), []).append((run, str(sample["text"])))
+    return [Sample(prompt, setting, texts) for (prompt, setting), texts in found.items()]
+
+
+def _side(group: Sequence[Run], pictures: _Pictures) -> list[Column]:
+    """The first run of a group and those that differ from it in one parameter of `model`."""
+    first = flat(group[0].config.get("model", {}))
+    columns = []
+    for run in group:
+        model = flat(run.config.get("model", {}))
+        apart = differences([other.config.get("model", {}) for other in group]) if run is group[0] else differences([first, model])
+        differs = ", ".join(f"model.{name}: {plain(model.get(name))}" for name in sorted(apart))
+        columns.append(Column(run, differs, [pictures(path) for path in run.pictures], skipped(run.interpret)))
+    return columns
+
+
+def _card(run: Run, kind: str, apart: set[str]) -> Card:
+    config = [(name, plain(value)) for name, value in flat(run.config).items()]
+    facts = [(name, f"{run.train[name]:,}") for name in ("parameters", "steps", "tokens") if run.train.get(name)]
+    measured = {name: metric(run.summary, name) for name in sorted(run.summary)}
+    first = [name for name in HEADLINES.get(kind, ()) if name in measured]
+    marks: dict[str, list[str]] = {}
+    for seed, value in run.train.get("fingerprints", {}).items():
+        marks.setdefault(plain(value), []).append(seed)
+    return Card(
+        run=run,
+        own=[item for item in config if item[0] in apart],
+        shared=[item for item in config if item[0] not in apart],
+        results=[(title(name), measured[name]) for name in first],
+        more=[*facts, *((title(name), measured[name]) for name in measured if name not in first)],
+        command=shlex.join(["dvc", "repro", f"train@{run.name}", f"evaluate@{run.name}"]),
+        hashes=[(f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}", mark) for mark, seeds in marks.items()],
+    )
+
+
+def _hashes(files: dict[str, Any]) -> list[tuple[str, str]]:
+    """The fingerprints among a stage's metrics."""
+    return [(name, value) for name, value in flat(files).items() if isinstance(value, str) and name.endswith(("sha256", "hash", "fingerprint"))]
+
+
+def _sweep(sweep: Sweep) -> Table | None:
+    """A row per cell: the point of the grid, then every metric measured there."""
+    cells = sweep.result.get("cells", [])
+    names = [name for name in ("train_loss", "validation_loss") if any(cell.get(name) for cell in cells)]
+    points = list(sweep.config.get("grid", {}))
+    rows = [Row(", ".join(plain(cell["point"].get(name)) for name in points), [metric(cell, name) for name in names], kind="cell") for cell in cells]
+    return Table(f"Base run {sweep.config.get('run')}.", [", ".join(points), *map(title, names)], rows) if rows else None
+
+
+def _why(sweep: Sweep, budget: str) -> str:
+    return f"not part of budget {budget}" if sweep.config.get("seeds") == 0 else "no results"
+
+
+def plain(value: Any) -> str:
+    """A parameter as one writes it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,226 @@
+"""The report's tables as plain data, so that the page and the Markdown show the same cells, and how numbers are written."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from picollm.report.collect import LONGER, PRIMARY, Run, Task, groups, longer, paired, per_seed, skipped
+from picollm.report.figures import Style
+from picollm.statistics import Summary, summary
+
+NONE = "\u2013"  # nothing was measured
+HEADLINES = {
+    "numeric": (
+        *("excess", "test_loss", "validation_loss", "test_accuracy", "accuracy_identified"),
+        *("heldout_arithmetic_accuracy", "heldout_geometric_accuracy", "heldout_alternating_accuracy"),
+    ),
+    "text": ("excess_bits_per_byte", "bits_per_byte", "test_loss", "validation_loss", "perplexity", "accuracy"),
+}
+NAMES = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "test_loss": "test loss",
+    "excess": "excess over floor",
+    "train_accuracy": "training accuracy, %",
+    "validation_accuracy": "validation accuracy, %",
+    "test_accuracy": "test accuracy, %",
+    "accuracy": "accuracy, %",
+    "accuracy_identified": "once identified, %",
+    "heldout_arithmetic_accuracy": "held-out arithmetic, %",
+    "heldout_geometric_accuracy": "held-out geometric, %",
+    "heldout_alternating_accuracy": "held-out alternating, %",
+    "bits_per_byte": "bits per byte",
+    "excess_bits_per_byte": "excess bits per byte",
+}
+SPLITS = ("train_loss", "validation_loss", "test_loss", "train_accuracy", "validation_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """kind: "run", "floor" or "control". A note stands in place of the cells of a run without results."""
+
+    label: str
+    cells: Sequence[str] = ()
+    kind: str = "run"
+    style: Style | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of one shape as CSV; nothing at all when there is none."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    if rows:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Significant digits, without an exponent where people expect none: 0.3543, 12.00, 1,234,567, 1.200e-06."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if abs(float(f"{value:.{digits}g}")) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
+def estimate(value: Summary | None, percent: bool = False) -> str:
+    """`mean ± half the 95 % interval`, the mean alone where one seed allows no interval."""
+    if not value:
+        return NONE
+    scale = 100 if percent else 1
+    text = number(scale * value["mean"])
+    if "high" not in value:
+        return text
+    half = (value["high"] - value["low"]) / 2
+    return f"{text} ± {number(scale * half, 2) if half > 1e-12 * abs(value['mean']) else 0}"  # below: equal values and the rounding of their mean
+
+
+def metric(summaries: Mapping[str, Summary], name: str) -> str:
+    return estimate(summaries.get(name), percent="accuracy" in name)
+
+
+def results(task: Task) -> Table:
+    """Run x headline metrics, with the exact floor and the controls as rows of the same table."""
+    columns = _measured(task.runs, HEADLINES.get(task.kind, ()))
+    head = ["run", *(title(name) for name in columns), "seeds", "parameters"]
+    rows = [_row(run, [*(metric(run.summary, name) for name in columns), _seeds(run), _count(run.train.get("parameters"))]) for run in task.runs]
+    rows += [
+        Row(label, [*(metric({name: {"mean": values[name]}} if name in values else {}, name) for name in columns), NONE, NONE], kind)
+        for label, kind, values in references(task)
+    ]
+    return Table("Mean over seeds ± half the 95 % interval (t). Losses are nats per token.", head, rows)
+
+
+def splits(task: Task) -> Table | None:
+    """Training, validation and test side by side: what shows overfitting. None where nothing was measured."""
+    columns = _measured(task.runs, SPLITS)
+    head = ["run", *(title(name) for name in columns)]
+    rows = [_row(run, [metric(run.summary, name) for name in columns]) for run in task.runs]
+    return Table("Loss and accuracy on each split.", head, rows) if columns else None
+
+
+def beyond(task: Task) -> Table | None:
+    """Paired excess at every length beyond training, with the floor of each length; None where nothing was measured."""
+    columns = sorted({length for run in task.runs for length in longer(run)})
+    if not columns:
+        return None
+    floor = task.generated.get("lengths", {})
+    rows = [_row(run, [metric(run.summary, f"{LONGER}{length}") for length in columns]) for run in task.runs]
+    rows.append(Row("exact floor, nats", [number(floor[str(length)]["loss"]) if str(length) in floor else NONE for length in columns], "floor"))
+    trained = f" Trained up to length {task.trained}." if task.trained else ""
+    reasons = {run.name: sorted(set(skipped(run.evaluation.get("seeds")).values())) for run in task.runs}
+    notes = [f"{name}: {'; '.join(reason)}." for name, reason in reasons.items() if reason]
+    return Table(f"Excess over the exact floor by sequence length, nats per token.{trained}", ["run", *map(str, columns)], rows, notes)
+
+
+def families(task: Task) -> Table | None:
+    """Excess by family of sequences on the test split, with the floor of each; None where a task has no families."""
+    floors = task.generated.get("floor", {}).get("families", {})
+    if not floors or not task.evaluated:
+        return None
+    rows = []
+    for run in task.runs:
+        found = [list(per_seed(run, f"families.{name}.excess").values()) for name in floors]
+        rows.append(_row(run, [estimate(summary(values)) if values else NONE for values in found]))
+    rows.append(Row("exact floor, nats", [number(floor["loss"]) for floor in floors.values()], "floor"))
+    return Table("Excess over the exact floor by family of sequences, test split, nats per token.", ["run", *floors], rows)
+
+
+def behind(group: Sequence[Run]) -> Table | None:
+    """The numbers of the analyses, each beside what untrained models of the same shape give."""
+    found = [estimates(run.interpret) for run in group]
+    names = list(dict.fromkeys(name for one in found for name in one))
+    rows = [Row(name, [against(one.get(name)) for one in found], kind="cell") for name in names]
+    return Table("In brackets: the range over untrained models.", ["analysis", *(run.name for run in group)], rows) if rows else None
+
+
+def estimates(value: Any, path: tuple[str, ...] = ()) -> dict[str, Mapping[str, float]]:
+    """{name: estimate} of everything that has a "value" in what the interpretation wrote."""
+    if not isinstance(value, dict):
+        return {}
+    if isinstance(value.get("value"), int | float):
+        return {" ".join(path): value}
+    return {name: found for key, entry in value.items() for name, found in estimates(entry, path if key == "metrics" else (*path, key)).items()}
+
+
+def against(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return NONE
+    null = f" [{number(value['untrained_low'])}, {number(value['untrained_high'])}]" if "untrained_low" in value else ""
+    return number(value["value"]) + null
+
+
+def pairs(task: Task) -> Table | None:
+    """Runs that differ in one parameter of `model`, seed by seed; None where there is no such pair."""
+    name = PRIMARY.get(task.kind, "")
+    rows = []
+    for first, *others in groups(task.evaluated):
+        for run in others:
+            difference = paired(run, first, name)
+            if difference:
+                rows.append(Row(f"{run.name} minus {first.name}", [str(int(difference["n"])), estimate(difference), verdict(difference)], style=run.style))
+    return Table(f"Difference in {title(name)}, seed by seed on the same data.", ["pair", "seeds", "difference", "reading"], rows) if rows else None
+
+
+def verdict(difference: Summary) -> str:
+    """What the 95 % interval of a difference of losses allows to say."""
+    if "high" not in difference:
+        return "one seed: no interval"
+    if difference["low"] > 0:
+        return "higher"
+    return "lower" if difference["high"] < 0 else "no difference shown"
+
+
+def references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
+    """(label, kind, {metric: value}) of the exact floor and of the predictors that learn nothing deep."""
+    if task.kind == "text":
+        bits = task.mean("floor_bits_per_byte")
+        return [("exact floor", "floor", {"bits_per_byte": bits, "excess_bits_per_byte": 0.0})] if bits is not None else []
+    result = []
+    if exact := task.generated.get("floor"):
+        identified = list(task.generated.get("identified_accuracy", {}).values())
+        best = {"accuracy_identified": sum(identified) / len(identified)} if identified else {}
+        result.append(("exact floor, expected", "floor", {"test_loss": exact["loss"], "test_accuracy": exact["accuracy"], **best}))
+    if (drawn := task.mean("floor")) is not None:
+        result.append(("exact floor, test set", "floor", {"test_loss": drawn, "excess": 0.0}))
+    controls = task.generated.get("controls", {})
+    best_first = sorted(controls, key=lambda name: float(controls[name]["loss"]))
+    return result + [(name, "control", {"test_loss": controls[name]["loss"], "test_accuracy": controls[name]["accuracy"]}) for name in best_first]
+
+
+def title(name: str) -> str:
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def _measured(runs: Iterable[Run], names: Sequence[str]) -> list[str]:
+    """The metrics that at least one run has."""
+    found = {name for run in runs for name, value in run.summary.items() if value}
+    return [name for name in names if name in found]
+
+
+def _row(run: Run, cells: Sequence[str]) -> Row:
+    return Row(run.name, cells if run.summary else (), style=run.style, note=run.missing)
+
+
+def _seeds(run: Run) -> str:
+    wanted = run.config.get("seeds", len(run.seeds))
+    return str(wanted) if len(run.seeds) == wanted else f"{len(run.seeds)} of {wanted}"
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else NONE

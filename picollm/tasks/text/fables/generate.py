@@ -1,0 +1,147 @@
+"""Stories drawn from the grammar: story i is a pure function of (grammar version, seed, i), with its exact probability and its annotations."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import log2
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MENTIONS, PRINT, Grammar, Pieces, Value, fables
+
+BLOCK = 1024  # stories whose randomness is drawn at once: a generator for every story would cost more than the story
+ROW = 256  # uniforms for one story; the longest uses about half of them
+
+
+class Sentence(NamedTuple):
+    start: int
+    end: int
+    slot: str  # one of grammar.SLOTS
+    template: str  # "node/name"
+    category: str  # one of grammar.CATEGORIES
+
+
+class Mention(NamedTuple):
+    start: int
+    end: int
+    character: int  # 0 hero, 1 friend, 2 both together
+    form: str  # name, pronoun or description
+
+
+class Span(NamedTuple):
+    start: int
+    end: int
+    label: str  # cue and scope of a negation, subject and verb of an agreement
+
+
+@dataclass(frozen=True)
+class Story:
+    """A text and the truth about it; every start and end is a character offset into `text`."""
+
+    text: str
+    bits: float  # -log2 p(text), its end included
+    sentences: tuple[Sentence, ...]
+    mentions: tuple[Mention, ...]
+    spans: tuple[Span, ...]
+    values: dict[str, str]  # every variable that was drawn
+
+
+def stories(seed: int, start: int, count: int, grammar: Grammar | None = None) -> Iterator[Story]:
+    """Stories start .. start + count - 1 of this seed."""
+    grammar = grammar or fables()
+    write, loaded = _writer(grammar), -1
+    for i in range(start, start + count):
+        block, row = divmod(i, BLOCK)
+        if block != loaded:
+            uniforms = np.random.Generator(np.random.PCG64([grammar.data["version"], seed, block])).random((BLOCK, ROW))
+            loaded = block
+        yield write(uniforms[row].tolist())
+
+
+def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
+    """A function from uniforms to a story. One big closure, because local names are what makes Python fast here."""
+    variables, plan, nodes, numbers, genders = grammar.variables, grammar.plan, grammar.nodes, grammar.characters, grammar.genders
+    names = list(grammar.slots)
+    env: list[Any] = []
+    out: list[str] = []
+    mentions: list[Mention] = []
+    spans: list[Span] = []
+    bits, position, capital, uniform = 0.0, 0, False, iter(()).__next__
+
+    def draw(slot: int) -> Value:
+        nonlocal bits
+        table = grammar.source(slot, env)
+        other = variables[slot].unlike
+        avoid = None if other is None else env[other]
+        if avoid is not None and avoid in table.options:  # uniform over the others; Choice and Table know no exceptions
+            rest = len(table.options) - 1
+            index = int(uniform() * rest)
+            index += index >= table.options.index(avoid)
+            bits += log2(rest)
+        else:
+            index = table.index(uniform())
+            bits += table.bits[index]
+        env[slot] = value = table.options[index]
+        return value  # type: ignore[no-any-return]
+
+    def run(pieces: Pieces) -> None:
+        nonlocal bits, position, capital
+        for piece in pieces:
+            op = piece[0]
+            if op == LITERAL:
+                word = piece[2] if capital else piece[1]
+                capital = False
+                out.append(word)
+                position += len(word)
+            elif op == PRINT:
+                value = env[piece[1]]
+                run((draw(piece[1]) if value is None else value).form(piece[2]))
+            elif op == CHOICE:
+                table = piece[1].table(env)
+                index = table.index(uniform())
+                bits += table.bits[index]
+                run(table.options[index])
+            elif op == CAPITAL:
+                capital = True
+            else:
+                _, label, character, inner = piece
+                begin = position
+                run(inner)
+                if label in MENTIONS:
+                    mentions.append(Mention(begin, position, numbers[character], label))
+                    env[env[genders[character]].focus] = character
+                else:
+                    spans.append(Span(begin, position, label))
+
+    def write(uniforms: list[float]) -> Story:
+        nonlocal bits, position, capital, uniform
+        for part in (out, mentions, spans):
+            part.clear()
+        env[:] = [None] * grammar.width
+        bits, position, uniform = 0.0, 0, iter(uniforms).__next__
+        sentences: list[Sentence] = []
+        name = ""
+        while True:
+            table = plan[name, len(sentences)]
+            index = table.index(uniform())
+            bits += table.bits[index]
+            name = table.options[index]
+            if name == END:
+                break
+            if sentences:
+                out.append(" ")
+                position += 1
+            node = nodes[name]
+            for slot, value in node.sets:
+                env[slot] = value
+            begin, capital = position, True
+            table = node.templates.table(env)
+            index = table.index(uniform())
+            bits += table.bits[index]
+            template = table.options[index]
+            run(template.pieces)
+            sentences.append(Sentence(begin, position, node.slot, template.id, template.category))
+        values = {name: value.text for name, value in zip(names, env, strict=False) if value is not None}
+        return Story("".join(out), bits, tuple(sentences), tuple(mentions), tuple(spans), values)
+
+    return write

@@ -1,0 +1,340 @@
+"""The fables grammar: the YAML data compiled into tuples that a generator, a parser and a dynamic program can walk.
+
+A text of the data is a sequence of pieces, written so:
+
+    {wish} {wish.ing}     the value of a variable, in a form; a variable is drawn when it is first realised
+    {hero_gender.-}       drawn but not printed
+    {wish/i}              the same phrase as the hero would say it of himself (my instead of his)
+    {hero} {hero@him}     a character, by name, pronoun or description as the context allows (@him: as an object)
+    {hero!}               the same, but never a pronoun
+    {hero.his}            this pronoun and nothing else
+    ~jump ~be/p ~be@crowd a verb to inflect; with a plural subject; agreeing with the number of a variable's value
+    (little|young|)       one of several texts, equally likely
+    [scope:...]           a span to be annotated; [hero.name:...] one that mentions a character
+    ^                     what follows begins with a capital (as every sentence does)
+
+The state of a story is one sequence `env`: a slot for each variable (None until drawn), then one for each pronoun,
+which holds the character that it would refer to. Generator, parser and dynamic program share this module and nothing else.
+"""
+
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from math import log2
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from picollm.tasks.text.fables import inflect
+
+FILES = ("words.yaml", "wishes.yaml", "plan.yaml")
+CATEGORIES = ("simple", "complex", "long-range", "coreference", "negation", "question", "technical", "ambiguous", "comparative", "temporal")
+SLOTS = ("opening", "wish", "attempt", "failure", "question", "reported speech", "comparison", "turn of time", "resolution", "lesson")
+MENTIONS = ("name", "pronoun", "description")
+END = "END"  # the plan's last node
+
+# Pieces are tuples that start with one of these:
+# (LITERAL, text, text with a capital), (PRINT, variable, form), (CHOICE, choice), (SPAN, label, character or None, pieces), (CAPITAL,)
+LITERAL, PRINT, CHOICE, SPAN, CAPITAL = range(5)
+Piece = tuple[Any, ...]
+Pieces = tuple[Piece, ...]
+Env = Sequence[Any]
+
+TOKEN = re.compile(
+    r"""\{(?P<name>[a-z_]+)(?P<full>!)?(?:@(?P<case>\w+))?(?:\.(?P<form>[\w-]+))?(?:/(?P<person>\w+))?\}
+    | ~(?P<verb>[a-z]+)(?:\.(?P<tense>[a-z]+))?(?:@(?P<subject>[a-z_]+))?(?P<plural>/p)?
+    | \[(?:(?P<who>[a-z]+)\.)?(?P<label>[a-z]+):
+    | (?P<mark>[()|\]^])
+    | (?P<literal>[^{~\[()|\]^]+)""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A distribution ready to draw from."""
+
+    options: tuple[Any, ...]
+    weights: tuple[float, ...]
+
+    @cached_property
+    def p(self) -> tuple[float, ...]:
+        total = sum(self.weights)
+        return tuple(weight / total for weight in self.weights)
+
+    @cached_property
+    def bits(self) -> tuple[float, ...]:
+        return tuple(-log2(p) for p in self.p)
+
+    @cached_property
+    def entropy(self) -> float:
+        return sum(p * bits for p, bits in zip(self.p, self.bits, strict=True))
+
+    @cached_property
+    def steps(self) -> tuple[float, ...]:
+        return tuple(accumulate(self.p))[:-1]  # the last step is 1 whatever the rounding
+
+    def index(self, uniform: float) -> int:
+        return bisect_right(self.steps, uniform)
+
+
+class Value:
+    """One entry of a list: a text in several forms, and the lists that hang on it."""
+
+    def __init__(self, grammar: "Grammar", entry: Any) -> None:
+        self.record: dict[str, Any] = entry if isinstance(entry, dict) else {"text": entry}
+        self.text: str = self.record["text"]
+        self.plural = self.record.get("number") == "plural"
+        self.lists = {name: grammar.values(entries) for name, entries in self.record.items() if isinstance(entries, list)}
+        self.focus = grammar.focus.get(self.text, -1)  # the slot of the pronoun, if the value is a gender
+        self.plain = not any(re.search(r"[{(\[^]", form) for form in self.record.values() if isinstance(form, str))
+        self._grammar = grammar
+        self._forms: dict[str, Pieces] = {"-": ()}
+
+    def form(self, name: str) -> Pieces:
+        if name not in self._forms:
+            self._forms[name] = self._compile(name)
+        return self._forms[name]
+
+    def _compile(self, name: str) -> Pieces:
+        grammar, (form, _, person) = self._grammar, name.partition("/")
+        if form in self.record:
+            return grammar.compile(self.record[form])
+        if form.startswith("~"):
+            base, tense = form[1:].split(".")
+            return grammar.compile(inflect.verb(base, tense, self.plural, grammar.data["verbs"]))
+        if form == "a":
+            return grammar.compile(inflect.with_article(self.text))
+        if form == "pl":
+            return grammar.compile(inflect.plural_of(self.text))
+        assert form in ("base", "s", "past", "ing"), f"{self.text!r} has no form {name!r}"
+        return grammar.compile(self.text, form, person or "third")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`-crowd`: not drawn yet; `crowd`: drawn; `focus`: the character's pronoun would refer to it."""
+
+    slot: int
+    wanted: bool = True
+    character: str | None = None
+
+    def holds(self, env: Env) -> bool:
+        if self.character is None:
+            return (env[self.slot] is not None) == self.wanted
+        gender = env[self.slot]
+        return gender is not None and env[gender.focus] == self.character
+
+
+class Choice:
+    """Weighted options, some of them only under conditions; the weights of those that remain are normalised."""
+
+    def __init__(self, options: Sequence[Any], weights: Sequence[float] = (), conditions: Sequence[tuple[Condition, ...]] = ()) -> None:
+        self.options = tuple(options)
+        self.weights = tuple(weights) or (1.0,) * len(self.options)
+        self.conditions = tuple(conditions) or ((),) * len(self.options)
+        self.tests = tuple(dict.fromkeys(test for tests in self.conditions for test in tests))
+        self._tables: dict[tuple[bool, ...], Table] = {}
+        self.always = None if self.tests else Table(self.options, self.weights)
+
+    def table(self, env: Env) -> Table:
+        if self.always is not None:
+            return self.always
+        key = tuple([test.holds(env) for test in self.tests])
+        table = self._tables.get(key)
+        if table is None:
+            truth = dict(zip(self.tests, key, strict=True))
+            kept = [i for i, tests in enumerate(self.conditions) if all(truth[test] for test in tests)]
+            assert kept, f"no option is left of {self.options}"
+            table = self._tables[key] = Table(tuple(self.options[i] for i in kept), tuple(self.weights[i] for i in kept))
+        return table
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """Where a variable's values come from: the list `name`, hanging on the value of slot `of` (None: a list of its own)."""
+
+    name: str
+    list: str
+    of: int | None
+    unlike: int | None  # the slot of a variable with values from the same list, or from a disjoint one
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    id: str  # node/name
+    category: str  # one of CATEGORIES
+    pieces: Pieces
+    readings: tuple[str, ...] = ()  # of an ambiguous sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    name: str
+    slot: str  # one of SLOTS
+    sets: tuple[tuple[int, Value], ...]
+    templates: Choice
+
+
+class Grammar:
+    """Everything the data says, compiled. `data` is the three files merged; tests make small grammars of their own."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+        names = list(data["variables"])
+        self.slots = {name: slot for slot, name in enumerate(names)}
+        genders = [entry for name in {entry["gender"]: None for entry in data["characters"].values()} for entry in data["lists"][data["variables"][name]["list"]]]
+        pronouns = dict.fromkeys(entry["text"] for entry in genders)
+        self.focus = {pronoun: len(names) + i for i, pronoun in enumerate(pronouns)}
+        self.width = len(names) + len(self.focus)
+        self.characters = {name: number for number, name in enumerate(data["characters"])}
+        self.genders = {name: self.slots[entry["gender"]] for name, entry in data["characters"].items()}
+        self._lists: dict[int, Table] = {}
+        self.lists = {name: self.values(entries) for name, entries in data["lists"].items()}
+        self.variables = [self._variable(name, **entry) for name, entry in data["variables"].items()]
+        self._mentions: dict[tuple[str, str, bool], Choice] = {}
+        self.nodes = {name: self._node(name, entry) for name, entry in data["nodes"].items()}
+        self.plan = self._plan()
+
+    def values(self, entries: list[Any]) -> Table:
+        """The table of a list; one and the same for two uses of one YAML anchor."""
+        if id(entries) not in self._lists:
+            values = tuple(Value(self, entry) for entry in entries)
+            assert len({value.text for value in values}) == len(values), f"a list holds an entry twice: {[value.text for value in values]}"
+            self._lists[id(entries)] = Table(values, tuple(float(value.record.get("weight", 1)) for value in values))
+        return self._lists[id(entries)]
+
+    def source(self, slot: int, env: Env) -> Table:
+        """The list from which the variable would be drawn now."""
+        variable = self.variables[slot]
+        if variable.of is None:
+            return self.lists[variable.list]
+        parent = env[variable.of]
+        assert parent is not None, f"{variable.name} is realised before the variable it hangs on"
+        return parent.lists[variable.list]  # type: ignore[no-any-return]
+
+    def compile(self, text: str, tense: str = "past", person: str = "third", case: str = "he") -> Pieces:
+        """A text of the data as pieces; `tense` is that of its marked verbs, `case` replaces CASE in the text of a mention."""
+        tokens, position = [], 0
+        while position < len(text):
+            match = TOKEN.match(text, position)
+            assert match, f"cannot read {text[position:]!r} in {text!r}"
+            tokens.append(match)
+            position = match.end()
+        pieces, rest = self._sequence(tokens, tense, person, case)
+        assert not rest, f"unbalanced brackets in {text!r}"
+        return pieces
+
+    def _sequence(self, tokens: list[re.Match[str]], tense: str, person: str, case: str) -> tuple[Pieces, list[re.Match[str]]]:
+        pieces: list[Piece] = []
+        while tokens and tokens[0]["mark"] not in ("|", ")", "]"):
+            token, *tokens = tokens
+            if token["mark"] == "(":
+                options = []
+                while not options or tokens[0]["mark"] == "|":
+                    option, tokens = self._sequence(tokens[1:] if options else tokens, tense, person, case)
+                    options.append(option)
+                tokens = tokens[1:]
+                pieces.append((CHOICE, Choice(options)))
+            elif token["label"]:
+                inner, tokens = self._sequence(tokens, tense, person, case)
+                tokens = tokens[1:]
+                pieces.append((SPAN, token["label"], token["who"], inner))
+            elif token["mark"]:
+                pieces.append((CAPITAL,))
+            elif token["name"]:
+                pieces.append(self._reference(token, person, case))
+            elif token["subject"]:
+                pieces.append((PRINT, self.slots[token["subject"]], f"~{token['verb']}.{token['tense'] or tense}"))
+            else:
+                verb = token["verb"]
+                word = inflect.verb(verb, token["tense"] or tense, bool(token["plural"]), self.data["verbs"]) if verb else token["literal"]
+                if pieces and pieces[-1][0] == LITERAL:
+                    word = pieces.pop()[1] + word
+                pieces.append((LITERAL, word, word[0].upper() + word[1:]))
+        return tuple(pieces), tokens
+
+    def _reference(self, token: re.Match[str], person: str, case: str) -> Piece:
+        name, form = token["name"], token["form"]
+        if name in self.slots:
+            form = (form or "base").replace("CASE", case)
+            return (PRINT, self.slots[name], f"{form}/{token['person']}" if token["person"] else form)
+        if name not in self.characters:  # {he} in a phrase: who that is depends on the person it is said in
+            teller = self.data["persons"][person]
+            name, form = teller["character"], teller.get(name, name)
+        if form:
+            return (SPAN, "pronoun", name, ((PRINT, self.genders[name], form),))
+        return (CHOICE, self._mention(name, token["case"] or "he", bool(token["full"])))
+
+    def _mention(self, character: str, case: str, full: bool) -> Choice:
+        key = (character, case, full)
+        if key not in self._mentions:
+            entries = self.data["characters"][character]["mentions"]
+            entries = [entry for entry in entries if not (full and "focus" in entry.get("when", ()))]
+            conditions = [self._conditions(entry, character) for entry in entries]
+            self._mentions[key] = Choice([self.compile(entry["text"], case=case) for entry in entries], [entry["weight"] for entry in entries], conditions)
+        return self._mentions[key]
+
+    def _conditions(self, entry: Any, character: str | None = None) -> tuple[Condition, ...]:
+        tests = entry.get("when", []) if isinstance(entry, dict) else []
+        return tuple(
+            Condition(self.genders[character], character=character) if test == "focus" and character else Condition(self.slots[test.lstrip("-")], not test.startswith("-"))
+            for test in tests
+        )
+
+    def _variable(self, name: str, list: str, of: str | None = None, unlike: str | None = None) -> Variable:
+        return Variable(name, list, None if of is None else self.slots[of], None if unlike is None else self.slots[unlike])
+
+    def _node(self, name: str, entry: dict[str, Any]) -> Node:
+        assert entry["slot"] in SLOTS, f"{name}: unknown slot {entry['slot']}"
+        templates, weights, conditions = [], [], []
+        for key, item in entry["templates"].items():
+            item = item if isinstance(item, dict) else {"text": item}
+            category = item.get("category", "simple")
+            assert category in CATEGORIES, f"{name}/{key}: unknown category {category}"
+            templates.append(Template(f"{name}/{key}", category, self.compile(item["text"]), tuple(item.get("readings", ()))))
+            weights.append(float(item.get("weight", 1)))
+            conditions.append(self._conditions(item))
+        sets = [(variable, value) for variable, text in entry.get("sets", {}).items() for value in self.lists[self.data["variables"][variable]["list"]].options if value.text == text]
+        return Node(name, entry["slot"], tuple((self.slots[variable], value) for variable, value in sets), Choice(templates, weights, conditions))
+
+    def _plan(self) -> dict[tuple[str, int], Table]:
+        """(node, sentences so far) -> what may come next: whatever still ends within the longest and after the shortest story."""
+        data, nodes = self.data, self.data["nodes"]
+        ends = {END: {0}} | {name: set() for name in nodes}  # in how many more sentences a story can end, this node's included
+        for _ in range(data["longest"]):
+            for name, node in nodes.items():
+                ends[name] |= {1 + more for target in node["next"] for more in ends[target] if more < data["longest"]}
+        plan = {}
+        for count in range(data["longest"] + 1):
+            for name, targets in {"": data["start"], **{name: node["next"] for name, node in nodes.items()}}.items():
+                kept = {target: float(weight) for target, weight in targets.items() if any(data["shortest"] <= count + more <= data["longest"] for more in ends[target])}
+                if kept:
+                    plan[name, count] = Table(tuple(kept), tuple(kept.values()))
+        return plan
+
+
+def read(folder: Path = Path(__file__).parent) -> dict[str, Any]:
+    """The data of the three files, their lists merged."""
+    data: dict[str, Any] = {"lists": {}}
+    for name in FILES:
+        content = YAML(typ="safe").load((folder / name).read_text(encoding="ascii"))
+        data["lists"] |= content.pop("lists", {})
+        data |= content
+    return data
+
+
+@lru_cache
+def fables() -> Grammar:
+    """The grammar of the corpus."""
+    return Grammar(read())
+
+
+def digest(folder: Path = Path(__file__).parent) -> str:
+    """SHA-256 over the data files: which grammar a corpus comes from."""
+    return hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in FILES)).hexdigest()

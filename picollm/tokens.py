@@ -1,0 +1,83 @@
+"""Token files: one memory-mapped array of ids a split, and a JSON header that says what they are.
+
+`rows` files hold sequences of equal length padded with the header's `pad` id (numeric tasks); `stream` files hold
+one long run of ids, documents separated by the tokenizer's end token (text).
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picollm.errors import UserError
+from picollm.files import atomic, read_json, write_json
+
+FORMAT = 1
+
+
+def write_split(folder: Path, name: str, chunks: Iterable[np.ndarray], vocab_size: int, row_length: int | None = None, **facts: Any) -> dict[str, Any]:
+    """Write one split from an iterable of integer arrays, never holding more than one; returns its header entry.
+
+    `facts` (bytes, documents, ...) go into the entry as they are. Raises UserError for an id outside the vocabulary.
+    """
+    dtype = np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32).newbyteorder("<")
+    count, digest = 0, hashlib.sha256()
+    with atomic(folder / f"{name}.bin") as temporary, open(temporary, "wb") as file:
+        for chunk in chunks:
+            if chunk.size and (chunk.min() < 0 or chunk.max() >= vocab_size):
+                raise UserError(
+                    f"{folder}: split {name} has an id outside the vocabulary of {vocab_size} ({chunk.min()}..{chunk.max()}); its tokenizer does not fit"
+                )
+            data = np.ascontiguousarray(chunk, dtype).tobytes()
+            file.write(data)
+            digest.update(data)
+            count += chunk.size
+    return {"tokens": count, "row_length": row_length, "dtype": dtype.name, "sha256": digest.hexdigest(), **facts}
+
+
+def write_header(folder: Path, *, kind: str, vocab_size: int, tokenizer: dict[str, Any], splits: dict[str, Any], **facts: Any) -> None:
+    write_json(folder / "header.json", {"format": FORMAT, "kind": kind, "vocab_size": vocab_size, "tokenizer": tokenizer, "splits": splits, **facts})
+
+
+@dataclass(frozen=True)
+class TokenFolder:
+    """An opened folder of token files; `split` maps a file into memory, nothing is read before it is used."""
+
+    folder: Path
+    header: dict[str, Any]
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.header["vocab_size"])
+
+    @property
+    def digest(self) -> str:
+        """One hash over all splits: the data's part of a run's fingerprint."""
+        splits = self.header["splits"]
+        return hashlib.sha256("".join(f"{name}{splits[name]['sha256']}" for name in sorted(splits)).encode()).hexdigest()
+
+    def split(self, name: str) -> np.ndarray:
+        """(N,) ids of a stream, (N, L) of rows; read-only."""
+        entry = self.header["splits"].get(name)
+        if entry is None:
+            raise UserError(f"{self.folder}: has no split '{name}' (it has {', '.join(self.header['splits'])})")
+        path, dtype = self.folder / f"{name}.bin", np.dtype(entry["dtype"])
+        size = path.stat().st_size if path.exists() else 0
+        if size != entry["tokens"] * dtype.itemsize:
+            raise UserError(
+                f"{path}: {size} bytes where the header says {entry['tokens'] * dtype.itemsize}: truncated or foreign; remove {self.folder} and run dvc repro"
+            )
+        if size == 0:
+            return np.empty((0, entry["row_length"]) if entry["row_length"] else 0, dtype)
+        array = np.memmap(path, dtype, mode="r")
+        return array.reshape(-1, entry["row_length"]) if entry["row_length"] else array
+
+
+def open_tokens(folder: Path) -> TokenFolder:
+    header = read_json(folder / "header.json")
+    if not isinstance(header, dict) or header.get("format") != FORMAT or "splits" not in header:
+        raise UserError(f"{folder / 'header.json'}: not a token header of format {FORMAT}; remove {folder} and run dvc repro")
+    return TokenFolder(folder, header)

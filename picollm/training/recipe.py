@@ -1,0 +1,50 @@
+"""How a run is trained: the `training:` block of a run in params.yaml."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from picollm.config import STRICT
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Exactly one of `steps` and `epochs` is given; epochs need `data: fixed`, and keep a checkpoint each."""
+
+    __pydantic_config__ = STRICT
+
+    steps: int | None = None
+    epochs: int | None = None
+    data: Literal["stream", "fixed"] = "stream"  # numeric tasks: fresh sequences for ever, or the stored training set
+    batch_size: int = 64  # sequences
+    context: int = 128  # tokens of a text window; numeric sequences have their own lengths
+    optimizer: Literal["adamw"] = "adamw"
+    lr: float = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: int = 50  # steps
+    final_lr: float = 0.0  # of the schedule's end, as a share of lr
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    weight_decay: float = 0.1  # of matrices only
+    clip: float = 1.0  # largest gradient norm
+    log_every: int = 10  # steps a point of the curves averages over
+    validate_every: int = 100  # steps, a multiple of log_every
+    save_seconds: float = 15.0  # between two savings of the state that an interrupted training resumes from
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("steps: give either steps or epochs, and not both")
+        if self.epochs is not None and self.data != "fixed":
+            raise ValueError("epochs: a stream never ends; set data: fixed, or give steps")
+        for name in ("steps", "epochs", "batch_size", "context", "log_every", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: must be at least 1, not {value}")
+        if self.validate_every % self.log_every:
+            raise ValueError(f"validate_every: {self.validate_every} is no multiple of log_every {self.log_every}")
+        for name in ("lr", "clip"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: must be above 0, not {getattr(self, name)}")
+        for name in ("warmup", "final_lr", "weight_decay", "save_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must not be negative, not {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: two numbers in [0, 1), not {self.betas}")

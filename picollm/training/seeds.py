@@ -1,0 +1,49 @@
+"""One seed of a run, from nothing to a checkpoint, in a folder that survives a kill."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from picollm import models
+from picollm.files import read_json, write_json
+from picollm.study import Run
+from picollm.tokens import TokenFolder
+from picollm.training import batches, checkpoints
+from picollm.training.loop import Log, train
+
+
+def train_seed(run: Run, name: str, tokens: TokenFolder, seed: int, fingerprint: str, device: torch.device, folder: Path, log: Log) -> dict[str, Any]:
+    """Train, or go on training, in `folder`; a seed that had finished before the kill is only read.
+
+    `folder` then holds `checkpoint/` (with one more in `checkpoint/epochNN` for every epoch of a recipe that counts
+    epochs) and `result.json`, which is returned: rows, parameters, steps, tokens.
+    """
+    if (folder / "result.json").exists():
+        return dict(read_json(folder / "result.json"))
+    checkpoints.seed_everything(seed)
+    model = models.build(run.model, tokens.vocab_size, f"runs.{name}.model").to(device)
+    feed, steps = batches.training(tokens, run.training, seed)
+    facts = {
+        "run": name,
+        "task": run.task,
+        "kind": tokens.header["kind"],
+        "seed": seed,
+        "model": run.model,
+        "context": run.training.context,
+        "tokenizer": tokens.header["tokenizer"],
+        "fingerprint": fingerprint,
+    }
+
+    def keep(step: int) -> None:
+        per_epoch = steps // run.training.epochs if run.training.epochs else steps + 1
+        if step % per_epoch == 0:
+            checkpoints.save_model(folder / "checkpoint" / f"epoch{step // per_epoch:02d}", model, {**facts, "step": step})
+
+    rows = train(
+        model, feed, steps, batches.validation(tokens, run.training), run.training, state=folder / "state", log=log, keep=keep, label=f"{name} seed {seed}"
+    )
+    checkpoints.save_model(folder / "checkpoint", model, {**facts, "step": steps})
+    result = {"rows": rows, "parameters": model.n_parameters, "steps": steps, "tokens": rows[-1]["tokens"]}
+    write_json(folder / "result.json", result)
+    return result

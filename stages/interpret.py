@@ -1,0 +1,29 @@
+"""interpret@RUN: what the run's first model does inside, measured by every analysis that applies to it."""
+
+from pathlib import Path
+
+from picollm import devices
+from picollm.analysis._options import Options
+from picollm.analysis._runner import run_all
+from picollm.config import parse
+from picollm.files import write_json
+from picollm.study import Study
+from picollm.tokens import open_tokens
+from picollm.training.checkpoints import load_model, read_config, seeds_of
+from stages.evaluate import track
+
+
+def main(study: Study, name: str) -> None:
+    task = study.run(name).task
+    device = devices.prepare(study.device, study.threads)
+    options = parse(Options, study.params["interpret"], "interpret")
+    plots = Path("plots/interpret") / name
+    plots.mkdir(parents=True, exist_ok=True)
+    seeds = seeds_of(Path("data/checkpoints") / name)
+    report = {}
+    if seeds:
+        folder = seeds[min(seeds)]
+        report = run_all(load_model(folder).to(device), open_tokens(Path("data/tokens") / task), Path("data/raw") / task, options, plots)
+    write_json(Path(f"metrics/interpret/{name}.json"), report)
+    if seeds:
+        track(name, task, "interpret", read_config(folder)["fingerprint"], {}, plots)

@@ -1,0 +1,49 @@
+"""A small stored task of each kind, and tiny untrained models to look into."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from picollm import models
+from picollm.analysis._options import Options
+from picollm.analysis._result import Subject
+from picollm.config import parse
+from picollm.tasks import numeric
+from picollm.tokenizers.chars import Tokenizer
+from picollm.tokens import open_tokens, write_header, write_split
+
+TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """{"numeric", "text"}: a folder with raw/ and tokens/ each."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("numeric", "text")}
+    sizes = {"train": 4, "validation": 4, "test": 600, "long": 100, "long_lengths": [48]}
+    config = parse(numeric.Config, {"kind": "numeric", "spec": "classic", **sizes}, "tasks.classic")
+    numeric.generate(config, folders["numeric"] / "raw")
+    numeric.tokenize(config, folders["numeric"] / "raw", folders["numeric"] / "tokens")
+    tokenizer = Tokenizer.train([TEXT], None)
+    ids = np.array([tokenizer.end, *tokenizer.encode(TEXT)])
+    out = folders["text"] / "tokens"
+    splits = {name: write_split(out, name, [ids], tokenizer.vocab_size) for name in ("train", "validation", "test")}
+    write_header(out, kind="text", vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.to_json(), splits=splits)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def make(stored: dict[str, Path]) -> Callable[..., Subject]:
+    """make(data="text", options={...}, n_layer=1, ...): a subject whose model has fresh weights."""
+
+    def subject(data: str = "numeric", options: dict[str, object] | None = None, **block: object) -> Subject:
+        tokens = open_tokens(stored[data] / "tokens")
+        small = {"kind": "transformer", "d_model": 32, "n_head": 2, **block} if block.get("kind") != "lstm" else {"d_model": 32, **block}
+        with torch.random.fork_rng():
+            torch.manual_seed(100)
+            model = models.build(small, tokens.vocab_size, "model").eval()
+        return Subject(model, tokens, stored[data] / "raw", parse(Options, options or {}, "interpret"))
+
+    return subject

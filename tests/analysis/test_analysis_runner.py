@@ -1,0 +1,102 @@
+"""What a run of all analyses writes: everything it names, the same bytes twice; and what it says of bad options."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from picollm import registry
+from picollm.analysis._options import Options
+from picollm.analysis._result import Subject, estimate
+from picollm.analysis._runner import run_all
+from picollm.config import parse
+from picollm.errors import UserError
+from picollm.files import write_json
+
+
+def run(subject: Subject, out: Path) -> dict[str, Any]:
+    report = run_all(subject.model, subject.tokens, subject.raw, subject.options, out)
+    write_json(out / "report.json", report)  # no NaN, nothing but plain values
+    return report
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module", params=["numeric", "text"])
+def twice(request: pytest.FixtureRequest, make: Callable[..., Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, Path]:
+    first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
+    options = {"prompt": "the cat"}
+    run(make(request.param, options, n_layer=1), first)
+    return run(make(request.param, options, n_layer=1), second), first, second
+
+
+def test_twice_the_same_bytes(twice: tuple[dict[str, Any], Path, Path]) -> None:
+    report, first, second = twice
+    assert content(first) == content(second)
+    assert sorted([*(file for entry in report.values() for file in entry.get("files", [])), "report.json"]) == list(content(first))
+    assert all(len(value) < 200_000 for value in content(first).values())
+    assert list(report) == registry.names("analysis") == ["attention_maps", "embedding_pca", "neuron_selectivity"]
+
+
+def test_arrays_and_tables_can_be_read(twice: tuple[dict[str, Any], Path, Path]) -> None:
+    _, folder, _ = twice
+    with np.load(folder / "attention_maps.npz") as arrays:
+        assert set(arrays) in ({"alternating", "arithmetic"}, {"text"})
+        assert all(np.allclose(array.sum(-1), 1, atol=1e-5) for array in arrays.values())
+    header, *rows = (folder / "attention_maps.csv").read_text().splitlines()
+    assert header == "sequences,measure,layer,head,value,low,high,n,uniform,untrained,untrained_low,untrained_high"
+    assert rows[0].split(",")[:4] in (["arithmetic", "distance", "0", "0"], ["text", "distance", "0", "0"])
+
+
+def test_every_number_has_its_n_and_its_null(twice: tuple[dict[str, Any], Path, Path]) -> None:
+    report, _, _ = twice
+    for entry in report.values():
+        for number in entry.get("metrics", {}).values():
+            assert number["n"] > 1
+            assert "untrained" in number or "shuffled" in number
+
+
+def test_lstm_keeps_what_applies(make: Callable[..., Subject], tmp_path: Path) -> None:
+    report = run(make(kind="lstm"), tmp_path)
+    assert [name for name, entry in report.items() if "skipped" in entry] == ["attention_maps", "neuron_selectivity"]
+    assert sorted(content(tmp_path)) == ["embedding_pca.csv", "embedding_pca.png", "embedding_pca_spectrum.csv", "report.json"]
+
+
+def test_only_the_named_analyses_run(make: Callable[..., Subject], tmp_path: Path) -> None:
+    assert list(run(make(options={"analyses": ["embedding_pca"]}), tmp_path)) == ["embedding_pca"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sequence_types": ["aritmetic"]}, "sequence_types: unknown 'aritmetic' (did you mean 'arithmetic'? known: "),
+        ({"sequence_types": []}, "sequence_types: is empty"),
+        ({"analyses": ["attention_map"]}, "analyses: unknown 'attention_map' (did you mean 'attention_maps'? known: "),
+        ({"length": 2}, "length: must be at least 3, not 2"),
+        ({"length": "12"}, "length: "),
+        ({"prompt": "  "}, "prompt: is empty"),
+        ({"untrained": 0}, "untrained: must be at least 1, not 0"),
+        ({"lenght": 12}, "lenght: unknown parameter (did you mean 'length'?"),
+    ],
+)
+def test_bad_options_give_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Options, options, "interpret")
+    assert str(caught.value).startswith(f"interpret.{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_estimate_ranks_itself_among_its_nulls() -> None:
+    null = np.arange(99.0)
+    found = estimate(97.5, 7, {"shuffled": null, "untrained": null[:3]}, uniform=0.5)
+    assert found == {
+        "value": 97.5, "n": 7, "uniform": 0.5,
+        "shuffled": 49, "shuffled_low": 2, "shuffled_high": 96, "shuffled_p": 0.02,
+        "untrained": 1, "untrained_low": 0, "untrained_high": 2,
+    }  # fmt: skip
+    json.dumps(found, allow_nan=False)

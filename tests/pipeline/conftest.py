@@ -1,0 +1,127 @@
+"""A tiny study in a folder of its own, built once by the real commands; tests work on copies of it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PARAMS = """\
+budget: study
+device: cpu
+threads: 1
+samples: {prompts: [The], length: 5, settings: {greedy: {temperature: 0}}}
+interpret: {length: 8, untrained: 1}
+tasks:
+  numbers: {kind: numeric, spec: classic, train: 64, validation: 32, test: 32, long: 4, long_lengths: [32, 48]}
+  story: {kind: text, source: corpus.txt, validation: 0.2, test: 0.2, tokenizer: {kind: chars}}
+runs:
+  softmax:
+    task: numbers
+    seeds: 2
+    model: {kind: transformer, attention: softmax, n_layer: 1, n_head: 2, d_model: 16}
+    training: {steps: 20, batch_size: 4, log_every: 5, validate_every: 10, lr: 0.002}
+  linear:
+    task: numbers
+    seeds: {smoke: 1, study: 1, full: 1, paper: 1}
+    model: {kind: transformer, attention: linear, n_layer: 1, n_head: 2, d_model: 16}
+    training: {data: fixed, epochs: 2, batch_size: 16, log_every: 2, validate_every: 4, lr: 0.002}
+  writer:
+    task: story
+    seeds: 1
+    model: {kind: lstm, d_model: 16}
+    training: {steps: 10, batch_size: 4, context: 16, log_every: 5, validate_every: 10}
+sweeps:
+  rates: {run: softmax, task: numbers, seeds: 1, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
+"""
+
+# Written into every process of the pipeline: which of our modules did this stage import?
+RECORDER = """\
+import atexit, json, os, sys
+def record():
+    stage = os.environ.get("DVC_STAGE")
+    if stage and "stages.__main__" in getattr(sys.modules.get("__main__"), "__spec__", sys).name:
+        files = [getattr(m, "__file__", None) for n, m in list(sys.modules.items()) if n.split(".")[0] in ("picollm", "stages")]
+        files += [sys.modules["__main__"].__file__]
+        with open(os.path.join(os.environ["RECORD_IMPORTS"], stage.split(":")[-1] + ".json"), "w") as out:
+            json.dump(sorted({os.path.relpath(f) for f in files if f}), out)
+if os.environ.get("RECORD_IMPORTS"):
+    atexit.register(record)
+"""
+
+
+class Checkout(SimpleNamespace):
+    """A folder with the project in it, and how to run commands there."""
+
+    path: Path
+    environment: dict[str, str]
+
+    def start(self, *command: str, **options) -> subprocess.Popen:
+        return subprocess.Popen(command, cwd=self.path, env=self.environment, **options)
+
+    def run(self, *command: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Through a file, not a pipe: queue workers would keep a pipe open."""
+        log = self.path / ".last.log"
+        with open(log, "w") as out:
+            code = subprocess.run(command, cwd=self.path, env=self.environment, stdout=out, stderr=subprocess.STDOUT, timeout=timeout, check=False).returncode
+        output = log.read_text()
+        assert code == 0 or not check, f"{' '.join(command)} ended with {code}:\n{output[-4000:]}"
+        return subprocess.CompletedProcess(command, code, output, "")
+
+    def stages(self, output: str) -> set[str]:
+        """The stages that DVC says it runs."""
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
+
+    def copy(self, path: Path) -> "Checkout":
+        shutil.copytree(self.path, path, symlinks=True)
+        return Checkout(path=path, environment=self.environment)
+
+
+def lay_out(path: Path) -> Checkout:
+    """The project's files, a small params.yaml, a corpus, and a commit of it all; nothing of this machine's state."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "data", "pyproject.toml") and (ROOT / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, path / name)
+    (path / "params.yaml").write_text(PARAMS)
+    (path / "corpus.txt").write_text("The hare and the hound ran over the hill. " * 40)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "PYTEST_", "MALLOC_"))}
+    binaries = str(Path(sys.executable).parent)
+    quiet = {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_CONFIG_GLOBAL": os.devnull}
+    author = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    checkout = Checkout(path=path, environment={**ours, **quiet, **author, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"})
+    checkout.run("git", "init", "-q")
+    (path / ".git/info/exclude").write_text(".last.log\n")
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "commit", "-q", "-m", "a small study")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Checkout:
+    """The small study after one `dvc repro`; read it, or copy it."""
+    path = tmp_path_factory.mktemp("study") / "checkout"
+    path.mkdir()
+    checkout = lay_out(path)
+    recorder, record = path.parent / "recorder", path.parent / "imports"
+    recorder.mkdir()
+    record.mkdir()
+    (recorder / "sitecustomize.py").write_text(RECORDER)
+    recording = {**checkout.environment, "PYTHONPATH": str(recorder), "RECORD_IMPORTS": str(record)}
+    checkout.log = Checkout(path=path, environment=recording).run("dvc", "repro").stdout
+    checkout.imports = record
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "commit", "-q", "-m", "its results")
+    return checkout
+
+
+@pytest.fixture
+def checkout(built, tmp_path) -> Checkout:
+    """A copy of the built study to change."""
+    return built.copy(tmp_path / "checkout")
