@@ -41,7 +41,7 @@ def at_context(model: Model, context: int, count: int) -> Callable[[], None]:
     """`count` tokens more after `context` of them. The state is put back each time: a round must not lengthen the next."""
     with torch.inference_mode():
         state = model.empty_state(8, context + count)
-        for start in range(0, context, 128):
+        for _ in range(0, context, 128):
             model(torch.randint(0, 512, (8, 128)), state=state)
     ids = torch.randint(0, 512, (8, 1))
 

@@ -30,13 +30,14 @@ def main(study: Study, name: str) -> None:
     plots = Path("plots/evaluate") / name
     plots.mkdir(parents=True, exist_ok=True)
     if seeds:
-        tables = evaluation.tables(seeds)
+        tables = {table: rows for table, rows in evaluation.tables(seeds).items() if rows}
         for table, rows in tables.items():
             write_csv(plots / f"{table}.csv", list(rows[0]), rows)
-        figures.save(figures.lengths({name: tables["length"]}), plots / "length.png")
+        if "length" in tables:
+            figures.save(figures.lengths({name: tables["length"]}), plots / "length.png")
     if samples:
         write_json(plots / "samples.json", samples)
-    summary = evaluation.summaries(seeds)
+    summary = evaluation.summaries(seeds) if seeds else {}
     common = {"run": name, "task": task, "kind": tokens.header["kind"], "budget": study.budget}
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
     write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed})

@@ -1,0 +1,1 @@
+"""Looking into trained models: one analysis a file, and every number beside what chance gives."""

@@ -9,6 +9,7 @@ from picollm.analysis._result import Subject
 from picollm.models import Model
 
 SHUFFLES = 200
+FIRST_SEED = 1_000_000  # no run starts from the same weights
 
 
 def untrained(subject: Subject) -> Iterator[Model]:
@@ -16,7 +17,7 @@ def untrained(subject: Subject) -> Iterator[Model]:
     model = subject.model
     for seed in range(subject.options.untrained):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(FIRST_SEED + seed)
             fresh = type(model)(model.config, model.vocab_size)
         yield fresh.eval().to(model.device)
 

@@ -28,7 +28,7 @@ def run_all(model: Model, tokens: TokenFolder, raw: Path, options: Options, out_
     assert not model.training, "dropout would make every number a lottery"
     subject = Subject(model, tokens, raw, options)
     report: dict[str, Any] = {}
-    for name in options.analyses or registry.names("analysis"):
+    for name in registry.names("analysis") if options.analyses is None else options.analyses:
         result = registry.load("analysis", name, "interpret.analyses").analyse(subject)
         report[name] = {"skipped": result.reason} if isinstance(result, Skip) else {"metrics": result.metrics, "files": _write(result, name, out_plots)}
     return report

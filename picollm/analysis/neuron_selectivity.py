@@ -130,7 +130,7 @@ def _draw_neurons(layers: list[_Layer], names: list[str]) -> Figure:
     rows = -(-len(layers) // columns)
     with matplotlib.rc_context(HEATMAP):
         figure = Figure(figsize=(2.3 * columns + 1.3, 5.4 * rows + 0.4), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flat
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         for number, (axes, layer) in enumerate(zip(panels, layers, strict=False)):
             top = layer.ranking[:DRAWN]
             top = top[np.lexsort((-layer.z[:, top].max(0), layer.z[:, top].argmax(0)))]
@@ -139,10 +139,10 @@ def _draw_neurons(layers: list[_Layer], names: list[str]) -> Figure:
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
             axes.set_yticks(range(len(top)), [str(neuron) for neuron in top], fontsize=6)
             axes.tick_params(length=0)
-        for axes in panels:
-            axes.set_axis_off()
-        figure.colorbar(image, ax=figure.axes, label="mean activation (standard deviations from the neuron's own mean)", fraction=0.04, pad=0.02)
-        figure.suptitle(f"the {len(top)} most selective neurons, on sequences they were not chosen by", fontsize=10)
+        for axes in panels[len(layers) :]:
+            axes.remove()
+        figure.colorbar(image, ax=figure.axes, label="mean activation (standard deviations)", fraction=0.04, pad=0.02)
+        figure.suptitle(f"{len(top)} most selective neurons, held-out half", fontsize=10)
         figure.supylabel("neuron", fontsize=9)
     return figure
 

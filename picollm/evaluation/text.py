@@ -9,6 +9,7 @@ Shapes: B batch, T time, N spans of a stream.
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,13 @@ BINS = 8  # of positions in a context: single ones would be noise
 Rows = list[dict[str, Any]]
 
 
-def evaluate(model: Model, tokens: TokenFolder, context: int) -> dict[str, Any]:
+def evaluate(model: Model, tokens: TokenFolder, raw: Path, context: int) -> dict[str, Any]:
     """All figures of one seed: {"validation": {...}, "test": {...}, "lengths": {length: {...}}, "positions": rows}, test only where the task has one.
 
     A split has "packed" (all of its tokens, in windows of `context`) and, where its documents are whole, "documents" (those
     that fit into the context, the others are "left_out"; where the floor is known, it and the excess over it on these very
     documents). Losses are nats per token. What cannot be measured is {"skipped": reason}. `positions` are table rows, see `tables`.
+    `raw`, where other tasks keep their floors, is not read: those of text stand beside the tokens.
     """
     model.eval()
     if model.max_length is not None and context > model.max_length:
@@ -154,8 +156,8 @@ def _short(result: Mapping[str, Any]) -> dict[str, float]:
     return {**losses, **{name: bits[name] for name in names if name in bits}, "perplexity": packed["perplexity"], "accuracy": packed["accuracy"]}
 
 
-def tables(seeds: Mapping[int, Mapping[str, Any]]) -> tuple[Rows, Rows]:
-    """The rows of positions.csv (seed, length, position, loss: the mean up to this position from the last) and of length.csv (seed, length, ...).
+def tables(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Rows]:
+    """The rows of the files named so: positions.csv (seed, length, position, loss: the mean up to this position from the last) and of length.csv (seed, length, ...).
 
     length.csv has the columns of every task kind; here floor and excess are empty, for windows that cut documents have no floor.
     """
@@ -166,4 +168,4 @@ def tables(seeds: Mapping[int, Mapping[str, Any]]) -> tuple[Rows, Rows]:
         for length, figures in result["lengths"].items()
         if "skipped" not in figures
     ]
-    return positions, lengths
+    return {"positions": positions, "length": lengths}

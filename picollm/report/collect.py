@@ -4,6 +4,7 @@ Files of runs that were removed from params.yaml lie around and are not read; fi
 said to be missing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from picollm.report.figures import Rows, Style
 from picollm.statistics import Summary, summary
 
 LONGER = "excess_"  # the summaries excess_32, excess_64, ...: paired excess at that length
-PRIMARY = {"numeric": "excess", "text": "excess_bits_per_byte"}  # what a run is judged by
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Run:
     interpret: dict[str, Any] = field(default_factory=dict)
     curve: Rows = ()
     lengths: Rows = ()
+    positions: Rows = ()
     samples: Sequence[dict[str, Any]] = ()
-    pictures: Sequence[Path] = ()  # what evaluate and interpret drew
+    pictures: Sequence[Path] = ()  # what interpret drew
 
     @property
     def summary(self) -> dict[str, Summary]:
@@ -68,16 +69,28 @@ class Task:
     @property
     def floor(self) -> float | None:
         """The exact floor in nats per token: the unit of the losses."""
+        exact = self.generated.get("floor")
+        return float(exact["loss"]) if exact else self.text_floor("validation")
+
+    def text_floor(self, split: str) -> float | None:
+        """The same of a split of text, whose tokens are those of the task's tokenizer."""
+        bits = self.tokenized.get("splits", {}).get(split, {}).get("floor_bits_per_token")
+        return None if bits is None else math.log(2) * float(bits)
+
+    @property
+    def primary(self) -> str:
+        """The metric that runs are judged by: the distance to the floor, bits per byte where a text has none."""
         if self.kind == "numeric":
-            exact = self.generated.get("floor")
-            return float(exact["loss"]) if exact else None
-        bits, loss, floor = self.mean("bits_per_byte"), self.mean("test_loss"), self.mean("floor_bits_per_byte")
-        return floor * loss / bits if bits and loss and floor else None  # loss / bits: nats per token in a bit per byte, set by the tokenizer
+            return "excess"
+        return "bits_per_byte" if self.evaluated and self.mean("excess_bits_per_byte") is None else "excess_bits_per_byte"
 
     @property
     def trained(self) -> int | None:
         """The longest sequence of the training data."""
-        return self.tokenized["train"]["row_length"] if self.kind == "numeric" and self.tokenized else None
+        if self.kind == "numeric":
+            return int(self.tokenized["train"]["row_length"]) if self.tokenized else None
+        shortest = {min(int(row["length"]) for row in run.lengths) for run in self.runs if run.lengths}
+        return shortest.pop() if len(shortest) == 1 else None  # a text is tested from the trained context upwards
 
 
 @dataclass(frozen=True)
@@ -114,12 +127,13 @@ def longer(run: Run) -> list[int]:
 
 
 def per_seed(run: Run, metric: str) -> dict[str, float]:
-    """A figure of each seed, on the test split where there are several: "excess", "families.walk.excess"."""
+    """A figure of each seed on the test split: "excess", "families.walk.excess"; of a text on its whole documents, then on all of it."""
     result = {}
-    for seed, values in run.evaluation.get("seeds", {}).items():
-        found = flat({**values, **values.get("test", {})}).get(metric)
-        if found is not None:
-            result[seed] = float(found)
+    for seed, splits in run.evaluation.get("seeds", {}).items():
+        values = flat(splits.get("test") or splits.get("validation") or {})
+        found = [values[name] for name in (metric, f"documents.{metric}", f"packed.{metric}") if name in values]
+        if found:
+            result[seed] = float(found[0])
     return result
 
 
@@ -182,8 +196,9 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
         interpret=_json(metrics / "interpret" / f"{name}.json"),
         curve=_csv(plots / "train" / f"{name}.csv"),
         lengths=_csv(plots / "evaluate" / name / "length.csv"),
+        positions=_csv(plots / "evaluate" / name / "positions.csv"),
         samples=_json(plots / "evaluate" / name / "samples.json") or [],
-        pictures=[path for stage in ("evaluate", "interpret") for path in sorted((plots / stage / name).glob("*.png"))],
+        pictures=sorted((plots / "interpret" / name).glob("*.png")),
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from picollm.files import write_json, write_text
+from picollm.files import write_csv, write_json, write_text
 from picollm.report import figures, page
 from picollm.report.collect import LONGER, Task, collect, longer
 from picollm.report.figures import Rows
 from picollm.report.markdown import markdown
-from picollm.report.tables import HEADLINES, csv_text
+from picollm.report.tables import HEADLINES
 
 
 def compare(params: dict[str, Any], root: Path) -> None:
@@ -25,7 +25,7 @@ def compare(params: dict[str, Any], root: Path) -> None:
     folder.mkdir(parents=True)
     for task in tasks:
         draw(task, folder)
-    report = page.build(str(params.get("budget")), tasks, sweeps)
+    report = page.build(params, tasks, sweeps)
     write_text(root / "plots" / "report.html", page.html(report))
     write_text(root / "plots" / "report.md", markdown(report))
 
@@ -44,18 +44,18 @@ def headlines(tasks: Sequence[Task]) -> dict[str, dict[str, float]]:
 
 
 def draw(task: Task, folder: Path) -> None:
-    """The curves of a task: as CSV (long format) and PNG."""
-    trained = {run.name: run.curve for run in task.runs if run.curve}
+    """The curves of a task: PNG, and the data as long CSV."""
     style = {run.name: run.style for run in task.runs}
+    trained = {run.name: run.curve for run in task.runs if run.curve}
     if trained:
-        write_text(folder / f"{task.name}_loss.csv", _long(trained, ("seed", "step", "train_loss", "validation_loss")))
+        _write_long(folder / f"{task.name}_loss.csv", trained, ("seed", "step", "train_loss", "validation_loss"))
         figures.save(figures.training_curves({run: [rows] for run, rows in trained.items()}, floor=task.floor, style=style), folder / f"{task.name}_loss.png")
     tested = {run.name: run.lengths for run in task.runs if run.lengths}
     if tested:
-        write_text(folder / f"{task.name}_lengths.csv", _long(tested, ("seed", "length", "family", "loss", "floor", "excess", "accuracy")))
+        _write_long(folder / f"{task.name}_lengths.csv", tested, ("seed", "length", "family", "loss", "floor", "excess", "accuracy"))
         figures.save(figures.lengths(tested, trained=task.trained, style=style), folder / f"{task.name}_lengths.png")
 
 
-def _long(tables: Mapping[str, Rows], columns: Sequence[str]) -> str:
+def _write_long(path: Path, tables: Mapping[str, Rows], columns: Sequence[str]) -> None:
     """One table of all runs: the run's name, then these columns of each of its rows."""
-    return csv_text([{"run": run, **{column: row[column] for column in columns}} for run, rows in tables.items() for row in rows])
+    write_csv(path, ["run", *columns], ({"run": run, **row} for run, rows in tables.items() for row in rows))

@@ -26,7 +26,7 @@ Rows = Sequence[Mapping[str, Any]]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # told apart without colour from the seventh run on
 INK, GRID = "#24292f", "#d8dce1"  # replaced by the reader's theme where a figure becomes part of a page
-LABELS = {"train_loss": "training loss", "validation_loss": "validation loss", "loss": "loss", "excess": "excess over the floor", "accuracy": "accuracy"}
+LABELS = {"train_loss": "training loss", "validation_loss": "validation loss", "loss": "loss", "excess": "excess", "accuracy": "accuracy"}
 SETTINGS: Any = {  # matplotlib types the keys one by one
     "svg.hashsalt": "picollm",
     "svg.fonttype": "none",
@@ -119,29 +119,34 @@ def lengths(
     trained: int | None = None,
     family: str = "all",
     style: Mapping[str, Style] | None = None,
+    x: str = "length",
 ) -> Figure:
     """Loss against sequence length, a line per run, with the exact floor of each length and the longest trained length marked.
 
-    tables: run -> rows with seed, length, family, floor and `column` (loss, excess or accuracy).
+    tables: run -> rows with seed, family, floor, `column` (loss, excess or accuracy) and `x` (length, or position in a sequence).
     """
     tables = {run: [row for row in rows if row["family"] == family] for run, rows in tables.items()}
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
-        low, high = _lines(axes, tables, "length", column, style, marker="o")
+        low, high = _lines(axes, tables, x, column, style, marker="o" if x == "length" else "")
         every = [row for rows in tables.values() for row in rows]
-        if column == "loss":
-            floor = over_seeds(every, "length", "floor")
+        floor = over_seeds(every, x, "floor") if column == "loss" else {}
+        if floor:
             axes.plot(list(floor), [mean for mean, _, _ in floor.values()], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="exact floor")
             low = min([low, *(mean for mean, _, _ in floor.values())])
         if trained is not None:
             axes.axvline(trained, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"trained up to length {trained}")
-        ticks = sorted({float(row["length"]) for row in every})
+        ticks = sorted({float(row[x]) for row in every})
+        ticks = ticks if x == "length" else [2.0**power for power in range(12) if ticks and 2**power <= ticks[-1]]
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set(xlabel="length of the sequence (tokens)", ylabel=LABELS.get(column, column) + ("" if column == "accuracy" else " (nats per token)"))
+        axes.set(
+            xlabel=f"{x} {'of' if x == 'length' else 'in'} the sequence (tokens)",
+            ylabel=LABELS.get(column, column) + ("" if column == "accuracy" else " (nats per token)"),
+        )
         if column == "loss":
             _scale(axes, low, high)
         _legend(figure, axes)

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 
-from picollm.report.collect import LONGER, PRIMARY, Run, Task, groups, longer, paired
+from picollm.report.collect import LONGER, Run, Task, groups, longer, paired
 from picollm.report.tables import estimate, number, verdict
 
-UNITS = {"numeric": "nats above the exact floor", "text": "bits per byte above the exact floor"}
+UNITS = {
+    "excess": "nats above the exact floor",
+    "excess_bits_per_byte": "bits per byte above the exact floor",
+    "bits_per_byte": "bits per byte (no floor is known)",
+}
 SHOWN = 4  # runs listed by name in one sentence
 
 
 def sentences(task: Task) -> list[str]:
     """What the runs of a task say: distance to the floor, one-parameter comparisons, longer sequences, what is missing."""
-    name = PRIMARY.get(task.kind, "")
+    name = task.primary
     runs = sorted((run for run in task.evaluated if run.summary.get(name)), key=lambda run: run.summary[name]["mean"])
     if not runs:
         return ["No results in this budget."]
@@ -19,8 +23,8 @@ def sentences(task: Task) -> list[str]:
 
 
 def _floor(task: Task, runs: Sequence[Run], name: str) -> str:
-    floor = task.mean("floor" if task.kind == "numeric" else "floor_bits_per_byte")
-    above = f"{UNITS[task.kind]}{f' of {number(floor)}' if floor is not None else ''}"
+    floor = task.mean({"excess": "floor", "excess_bits_per_byte": "floor_bits_per_byte"}.get(name, ""))
+    above = f"{UNITS[name]}{f' of {number(floor)}' if floor is not None else ''}"
     parts = [f"{runs[0].name} ends {estimate(runs[0].summary[name])} {above} ({_seeds(runs[0])})"]
     parts += [f"{run.name} {estimate(run.summary[name])} ({_seeds(run)})" for run in runs[1:SHOWN]]
     if len(runs) > SHOWN:

@@ -96,10 +96,11 @@ class _Pictures:
         return Picture(title, uri=f"data:image/png;base64,{data}")
 
 
-def build(budget: str, tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> Report:
+def build(params: dict[str, Any], tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> Report:
     """Everything that the page says, as plain data."""
-    pictures = _Pictures()
-    sections = [_section(task, pictures) for task in tasks]
+    pictures, budget = _Pictures(), str(params.get("budget"))
+    settings = (params.get("samples") or {}).get("settings", {})
+    sections = [_section(task, pictures, settings) for task in tasks]
     shown = [(sweep, _sweep(sweep), [pictures(path) for path in sweep.pictures]) for sweep in sweeps]
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
     absent += [(f"task {task.name}", "no run uses it") for task in tasks if not task.runs]
@@ -114,7 +115,7 @@ def html(report: Report) -> str:
     return environment.get_template("report.html").render(report=report, css=css) + "\n"
 
 
-def _section(task: Task, pictures: _Pictures) -> Section:
+def _section(task: Task, pictures: _Pictures, settings: dict[str, Any]) -> Section:
     found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task)]
     apart = differences([run.config for run in task.runs])
     return Section(
@@ -122,7 +123,7 @@ def _section(task: Task, pictures: _Pictures) -> Section:
         answer=findings.sentences(task),
         tables=[table for table in found if table],
         curves=_curves(task),
-        samples=_samples(task),
+        samples=_samples(task, settings),
         sides=[(_side(group, pictures), tables.behind(group)) for group in groups([run for run in task.runs if run.pictures or run.interpret])],
         cards=[_card(run, task.kind, apart) for run in task.runs],
         config=[(name, plain(value)) for name, value in flat(task.config).items()],
@@ -138,15 +139,19 @@ def _curves(task: Task) -> list[Picture]:
     drawn = [(figures.LABELS[column], figures.training_curves(seeds, [column], task.floor, style)) for column in columns]
     if tested:
         drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
+    along = {run.name: [row for row in run.positions if row.get("split", "").startswith("length")] for run in task.runs}
+    if any(along.values()):
+        drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position")))
     return [Picture(label, svg=Markup(figures.svg(figure))) for label, figure in drawn]
 
 
-def _samples(task: Task) -> list[Sample]:
+def _samples(task: Task, settings: dict[str, Any]) -> list[Sample]:
+    """settings: name -> what it stands for in params.yaml."""
     found: dict[tuple[str, str], list[tuple[Run, str]]] = {}
     for run in task.runs:
         for sample in run.samples:
-            found.setdefault((plain(sample["prompt"]), plain(sample["setting"])), []).append((run, str(sample["text"])))
-    return [Sample(prompt, setting, texts) for (prompt, setting), texts in found.items()]
+            found.setdefault((sample["prompt"], sample["setting"]), []).append((run, sample["text"]))
+    return [Sample(prompt, f"{name} ({plain(settings[name])})" if settings.get(name) else name, texts) for (prompt, name), texts in found.items()]
 
 
 def _side(group: Sequence[Run], pictures: _Pictures) -> list[Column]:

@@ -1,13 +1,11 @@
 """The report's tables as plain data, so that the page and the Markdown show the same cells, and how numbers are written."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picollm.report.collect import LONGER, PRIMARY, Run, Task, groups, longer, paired, per_seed, skipped
+from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed, skipped
 from picollm.report.figures import Style
 from picollm.statistics import Summary, summary
 
@@ -57,16 +55,6 @@ class Table:
     notes: Sequence[str] = ()
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of one shape as CSV; nothing at all when there is none."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    if rows:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def number(value: float, digits: int = 4) -> str:
     """Significant digits, without an exponent where people expect none: 0.3543, 12.00, 1,234,567, 1.200e-06."""
     if not math.isfinite(value):
@@ -96,12 +84,14 @@ def metric(summaries: Mapping[str, Summary], name: str) -> str:
 
 def results(task: Task) -> Table:
     """Run x headline metrics, with the exact floor and the controls as rows of the same table."""
-    columns = _measured(task.runs, HEADLINES.get(task.kind, ()))
+    others = references(task)
+    known = {name for _, _, values in others for name in values}
+    columns = [name for name in HEADLINES.get(task.kind, ()) if name in known or _measured(task.runs, [name])]
     head = ["run", *(title(name) for name in columns), "seeds", "parameters"]
     rows = [_row(run, [*(metric(run.summary, name) for name in columns), _seeds(run), _count(run.train.get("parameters"))]) for run in task.runs]
     rows += [
         Row(label, [*(metric({name: {"mean": values[name]}} if name in values else {}, name) for name in columns), NONE, NONE], kind)
-        for label, kind, values in references(task)
+        for label, kind, values in others
     ]
     return Table("Mean over seeds ± half the 95 % interval (t). Losses are nats per token.", head, rows)
 
@@ -118,14 +108,27 @@ def beyond(task: Task) -> Table | None:
     """Paired excess at every length beyond training, with the floor of each length; None where nothing was measured."""
     columns = sorted({length for run in task.runs for length in longer(run)})
     if not columns:
-        return None
+        return None if task.kind == "numeric" else _windows(task)
     floor = task.generated.get("lengths", {})
     rows = [_row(run, [metric(run.summary, f"{LONGER}{length}") for length in columns]) for run in task.runs]
     rows.append(Row("exact floor, nats", [number(floor[str(length)]["loss"]) if str(length) in floor else NONE for length in columns], "floor"))
     trained = f" Trained up to length {task.trained}." if task.trained else ""
+    return Table(f"Excess over the exact floor by sequence length, nats per token.{trained}", ["run", *map(str, columns)], rows, _skips(task))
+
+
+def _windows(task: Task) -> Table | None:
+    """Loss on longer windows of a text: they cut its documents, so that no floor is known for them."""
+    columns = sorted({int(row["length"]) for run in task.runs for row in run.lengths})
+    rows = []
+    for run in task.runs:
+        found = [[float(row["loss"]) for row in run.lengths if int(row["length"]) == length] for length in columns]
+        rows.append(_row(run, [estimate(summary(values)) if values else NONE for values in found]))
+    return Table("Loss on windows of this many tokens, nats per token.", ["run", *map(str, columns)], rows, _skips(task)) if columns else None
+
+
+def _skips(task: Task) -> list[str]:
     reasons = {run.name: sorted(set(skipped(run.evaluation.get("seeds")).values())) for run in task.runs}
-    notes = [f"{name}: {'; '.join(reason)}." for name, reason in reasons.items() if reason]
-    return Table(f"Excess over the exact floor by sequence length, nats per token.{trained}", ["run", *map(str, columns)], rows, notes)
+    return [f"{name}: {'; '.join(reason)}." for name, reason in reasons.items() if reason]
 
 
 def families(task: Task) -> Table | None:
@@ -167,7 +170,7 @@ def against(value: Mapping[str, float] | None) -> str:
 
 def pairs(task: Task) -> Table | None:
     """Runs that differ in one parameter of `model`, seed by seed; None where there is no such pair."""
-    name = PRIMARY.get(task.kind, "")
+    name = task.primary
     rows = []
     for first, *others in groups(task.evaluated):
         for run in others:
@@ -189,18 +192,36 @@ def verdict(difference: Summary) -> str:
 def references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
     """(label, kind, {metric: value}) of the exact floor and of the predictors that learn nothing deep."""
     if task.kind == "text":
-        bits = task.mean("floor_bits_per_byte")
-        return [("exact floor", "floor", {"bits_per_byte": bits, "excess_bits_per_byte": 0.0})] if bits is not None else []
+        return _text_references(task)
     result = []
-    if exact := task.generated.get("floor"):
+    floor = task.generated.get("floor")
+    if floor:
         identified = list(task.generated.get("identified_accuracy", {}).values())
         best = {"accuracy_identified": sum(identified) / len(identified)} if identified else {}
-        result.append(("exact floor, expected", "floor", {"test_loss": exact["loss"], "test_accuracy": exact["accuracy"], **best}))
-    if (drawn := task.mean("floor")) is not None:
-        result.append(("exact floor, test set", "floor", {"test_loss": drawn, "excess": 0.0}))
-    controls = task.generated.get("controls", {})
-    best_first = sorted(controls, key=lambda name: float(controls[name]["loss"]))
-    return result + [(name, "control", {"test_loss": controls[name]["loss"], "test_accuracy": controls[name]["accuracy"]}) for name in best_first]
+        result.append(("exact floor, expected", "floor", {"excess": 0.0, "test_loss": floor["loss"], "test_accuracy": floor["accuracy"], **best}))
+        controls = task.generated.get("controls", {})
+        for name in sorted(controls, key=lambda name: float(controls[name]["loss"])):
+            loss, accuracy = controls[name]["loss"], controls[name]["accuracy"]
+            result.append((name, "control", {"excess": loss - floor["loss"], "test_loss": loss, "test_accuracy": accuracy}))
+    if (drawn := task.mean("floor")) is not None:  # what the paired excess is counted from
+        result.insert(1, ("exact floor, test set", "floor", {"excess": 0.0, "test_loss": drawn}))
+    return result
+
+
+def _text_references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
+    result = []
+    floors = {f"{split}_loss": floor for split in ("validation", "test") if (floor := task.text_floor(split)) is not None}
+    if floors:
+        bits = task.mean("floor_bits_per_byte")
+        known = {"bits_per_byte": bits, "excess_bits_per_byte": 0.0} if bits is not None else {}
+        result.append(("exact floor", "floor", {**floors, **known}))
+    if vocabulary := task.tokenized.get("vocab_size"):
+        loss = math.log(vocabulary)
+        uniform = {"validation_loss": loss, "test_loss": loss, "perplexity": float(vocabulary), "accuracy": 1 / vocabulary}
+        splits = task.tokenized["splits"]
+        uniform["bits_per_byte"] = math.log2(vocabulary) * splits["test" if "test" in splits else "validation"]["tokens_per_byte"]
+        result.append(("uniform", "control", uniform))
+    return result
 
 
 def title(name: str) -> str:

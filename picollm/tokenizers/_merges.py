@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from picollm.errors import UserError
 from picollm.tokenizers._shared import END, Base
 
 THREADS = 2  # tiktoken works outside Python's lock
@@ -43,7 +44,10 @@ class BytePairs(Base):
             return [ids for group in pool.map(self._encode, (texts[i : i + GROUP] for i in range(0, len(texts), GROUP))) for ids in group]
 
     def _encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [self.encoding.encode_to_numpy(text, disallowed_special=()) for text in texts]
+        try:
+            return [self.encoding.encode_to_numpy(text, disallowed_special=()) for text in texts]
+        except UnicodeEncodeError as error:  # half of a surrogate pair, as a terminal makes of bytes that are not UTF-8
+            raise UserError(f"tokenizer: {error.object[error.start]!r} is no character; give the text in UTF-8") from error
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.encoding.decode([int(i) for i in ids])

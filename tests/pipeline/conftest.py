@@ -86,7 +86,7 @@ def lay_out(path: Path) -> Checkout:
     """The project's files, a small params.yaml, a corpus, and a commit of it all; nothing of this machine's state."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
-        if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "data", "pyproject.toml") and (ROOT / name).exists():
+        if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "pyproject.toml") and (ROOT / name).exists():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
     (path / "params.yaml").write_text(PARAMS)

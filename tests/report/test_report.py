@@ -37,6 +37,7 @@ def parameters(**runs: dict[str, Any]) -> dict[str, Any]:
             "lstm": run("fables", kind="lstm", d_model=256),
             **runs,
         },
+        "samples": {"settings": {"greedy": {"temperature": 0}}},
         "sweeps": {"rates": {"run": "linear", "task": "classic", "seeds": 1, "grid": {"training.lr": [0.001, 0.01]}}},
     }
 
@@ -60,17 +61,22 @@ def numeric(root: Path, name: str, excess: list[float]) -> None:
         for length in (64, 512)
     ]
     table(root / f"plots/evaluate/{name}/length.csv", rows)
-    write_json(
-        root / f"metrics/interpret/{name}.json", {"maps": {"metrics": {"walk.first": {"value": 0.5, "n": 9, "untrained_low": 0.1, "untrained_high": 0.2}}}}
-    )
+    places = [{"seed": 0, "split": split, "family": "all", "position": at, "floor": 0.3, "excess": 0.1} for split in ("test", "length512") for at in (1, 2)]
+    table(root / f"plots/evaluate/{name}/positions.csv", places)
+    estimate = {"value": 0.5, "n": 9, "untrained_low": 0.1, "untrained_high": 0.2}
+    write_json(root / f"metrics/interpret/{name}.json", {"maps": {"metrics": {"walk.first": estimate}}})
     picture(root / f"plots/interpret/{name}/maps.png")
 
 
 def text(root: Path, name: str) -> None:
     values = {"test_loss": [2.0, 2.2], "bits_per_byte": [1.0, 1.1], "floor_bits_per_byte": [0.7, 0.7], "excess_bits_per_byte": [0.3, 0.4]}
-    seeds = {str(seed): {"test": {"excess_bits_per_byte": values["excess_bits_per_byte"][seed]}} for seed in range(2)}
+    documents = [{"excess_bits_per_byte": value} for value in values["excess_bits_per_byte"]]
+    lengths = {"256": {"skipped": "the model takes at most 128 tokens"}}
+    seeds = {str(seed): {"test": {"packed": {}, "documents": documents[seed]}, "lengths": lengths} for seed in range(2)}
     trained(root, name, "fables", 2)
     evaluated(root, name, "fables", "text", seeds, values)
+    rows = [{"seed": seed, "length": 128, "family": "all", "loss": 2 + seed, "floor": "", "excess": "", "accuracy": 0.5} for seed in range(2)]
+    table(root / f"plots/evaluate/{name}/length.csv", rows)
     write_json(root / f"plots/evaluate/{name}/samples.json", [{"prompt": "Once", "setting": "greedy", "text": " <script>alert(1)</script>"}])
     write_json(root / f"metrics/interpret/{name}.json", {"maps": {"skipped": "lstm has no attention"}})
 
@@ -119,7 +125,9 @@ def inputs(root: Path) -> Path:
     lengths = {"64": {"loss": 0.31}, "512": {"loss": 0.29}}
     write_json(root / "metrics/generate/classic.json", {"floor": floor, "lengths": lengths, "controls": controls})
     write_json(root / "metrics/tokenize/classic.json", {"train": {"rows": 9, "row_length": 32, "tokens": 288}})
-    write_json(root / "metrics/tokenize/fables.json", {"sha256": "feedbeef"})
+    counts = {"tokens": 50, "bytes": 100, "tokens_per_byte": 0.5, "floor_bits_per_token": 1.4}
+    write_json(root / "metrics/generate/fables.json", {"source_sha256": "feedbeef"})
+    write_json(root / "metrics/tokenize/fables.json", {"vocab_size": 512, "splits": dict.fromkeys(("train", "validation", "test"), counts)})
     for name, excess in EXCESS.items():
         numeric(root, name, excess)
     text(root, "lstm")
@@ -211,10 +219,13 @@ def test_tables_show_mean_interval_seeds_floor_and_controls(made: tuple[Path, st
     assert row(markdown, "softmax") == ["softmax", "0.002000 ± 0.0025", "0.3520 ± 0.0025", "0.4100 ± 0", "80.00 ± 0", "3", "12,345"]
     assert row(markdown, "linear")[1] == "0.004000 ± 0.0050"
     assert row(markdown, "exact floor, expected")[2:5] == ["0.3500", NONE, "83.00"]
-    assert row(markdown, "bigram")[2] == "1.167"
+    assert row(markdown, "exact floor, test set")[1:3] == ["0", "0.3500"]
+    assert row(markdown, "bigram")[1:3] == ["0.8170", "1.167"]
     assert row(markdown, "uniform")[2] == "4.844"
     assert row(markdown, "lstm")[1:3] == ["0.3500 ± 0.64", "1.050 ± 0.64"], "two seeds: t is 12.7"
-    assert row(markdown, "lstm")[5] == "2 of 3", "a seed has no result"
+    assert row(markdown, "lstm")[-2] == "2 of 3", "a seed has no result"
+    assert row(markdown, "exact floor") == ["exact floor", "0", "0.7000", "0.9704", "0.9704", NONE, NONE], "1.4 bits are 0.9704 nats"
+    assert row(markdown, "uniform", 1)[2:5] == ["4.500", "6.238", "6.238"], "9 bits a token, half a token a byte"
     for cell in ("0.002000 ± 0.0025", "12,345", "4.844", "2 of 3", "83.00"):
         assert f"<td>{cell}</td>" in page_
 
@@ -238,6 +249,21 @@ def test_longer_sequences_and_families_stand_beside_their_floor(made: tuple[Path
     assert "At length 512 (16 times the longest trained), softmax is 0.2000 ± 0.25 nats above the floor of that length, linear 0.4000 ± 0.50." in markdown
 
 
+def test_text_is_shown_on_longer_windows_with_what_was_left_out(made: tuple[Path, str, str]) -> None:
+    _, _, markdown = made
+    assert row(markdown, "lstm", 2) == ["lstm", "2.500 ± 6.4"]
+    assert "lstm: the model takes at most 128 tokens." in markdown
+
+
+def test_text_without_a_floor_is_judged_by_its_bits(root: Path) -> None:
+    path = root / "metrics/evaluate/lstm.json"
+    result = json.loads(path.read_text())
+    result["summary"] = {name: value for name, value in result["summary"].items() if "floor" not in name and "excess" not in name}
+    write_json(path, result)
+    _, markdown = report(root)
+    assert "lstm ends 1.050 ± 0.64 bits per byte (no floor is known) (2 seeds)." in markdown
+
+
 def test_answer_is_computed_from_the_numbers(made: tuple[Path, str, str]) -> None:
     _, page_, markdown = made
     sentence = "softmax ends 0.002000 ± 0.0025 nats above the exact floor of 0.3500 (3 seeds), linear 0.004000 ± 0.0050 (3 seeds)."
@@ -251,7 +277,7 @@ def test_curves_of_all_runs_are_in_one_long_table(made: tuple[Path, str, str]) -
     root, _, _ = made
     folder = root / "plots/compare"
     names = sorted(path.name for path in folder.iterdir())
-    assert names == [f"{name}.{kind}" for name in ("classic_lengths", "classic_loss", "fables_loss") for kind in ("csv", "png")]
+    assert names == [f"{name}.{kind}" for name in ("classic_lengths", "classic_loss", "fables_lengths", "fables_loss") for kind in ("csv", "png")]
     with open(folder / "classic_loss.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3 * 2
@@ -294,6 +320,9 @@ def test_page_shows_configurations_commands_samples_pictures_sweeps_and_hashes(m
     assert 'alt="maps of softmax"' in source
     assert "0.5000 [0.1000, 0.2000]" in words
     assert "maps: lstm has no attention" in words
+    assert "greedy (temperature 0)" in words
+    for title in ("training loss", "validation loss", "longer sequences", "excess by position"):
+        assert f"<figcaption>{title}</figcaption>" in source
     assert " <script>alert(1)</script>" in words, "a sample is text"
     assert words.index("rates") < words.index("Fingerprints")
     assert "feedbeef" in words

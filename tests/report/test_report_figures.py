@@ -55,6 +55,8 @@ def test_lengths_mark_floor_and_trained_length() -> None:
     assert line(figure, "a") == ([32, 64, 512], [pytest.approx(0.45)] * 3)
     assert line(figure, "exact floor") == ([32, 64, 512], [0.3] * 3)
     assert line(figure, "trained up to length 32")[0] == [32, 32]
+    unknown = [{**row, "floor": ""} for row in LENGTHS]
+    assert labels(figures.lengths({"a": unknown})) == ["a"], "a text has no floor on longer windows"
     assert labels(figures.lengths({"a": LENGTHS}, column="excess")) == ["a"], "an excess has no floor but 0"
 
 

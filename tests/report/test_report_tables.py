@@ -1,7 +1,5 @@
 """How numbers are written, and which runs are compared with which."""
 
-import csv
-import io
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from picollm.report.collect import Run, differences, flat, groups, skipped
 from picollm.report.figures import COLOURS, Style
 from picollm.report.markdown import text
-from picollm.report.tables import NONE, csv_text, estimate, estimates, number, verdict
+from picollm.report.tables import NONE, estimate, estimates, number, verdict
 from picollm.statistics import summary
 
 
@@ -81,13 +79,6 @@ def test_estimates_and_skips_are_found_at_any_depth() -> None:
     assert estimates(report) == {"maps walk.first": {"value": 0.5, "n": 3}}
     assert skipped(report) == {"pca": "no table"}
     assert skipped(None) == {}
-
-
-def test_csv_text_reads_back() -> None:
-    rows = [{"run": "a,b", "loss": 0.5}, {"run": 'c"', "loss": ""}]
-    assert csv_text(rows) == 'run,loss\n"a,b",0.5\n"c""",\n'
-    assert list(csv.DictReader(io.StringIO(csv_text(rows)))) == [{"run": "a,b", "loss": "0.5"}, {"run": 'c"', "loss": ""}]
-    assert csv_text([]) == ""
 
 
 @given(st.text())

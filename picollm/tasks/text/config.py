@@ -52,8 +52,9 @@ class Config:
         if self.source == "fables" and self.limit is not None:
             raise ValueError("limit: source fables is limited by stories; remove it")
         for name in ("stories", "limit"):
-            if (getattr(self, name) or 1) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}; give at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value}; give at least 1")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: {self.validation} is no share of the text; give 0 < validation < 1")
         if not 0 <= self.test < 1 - self.validation:

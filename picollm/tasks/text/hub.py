@@ -37,7 +37,7 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
     """Wikitext's lines put together to its articles."""
     article: list[str] = []
     for line in lines:
-        if TITLE.fullmatch(line) and article:
+        if TITLE.fullmatch(line) and "".join(article).strip():
             yield "".join(article)
             article = []
         article.append(line)

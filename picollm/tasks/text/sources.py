@@ -30,6 +30,8 @@ def documents(config: Config, task: str) -> Iterator[Document]:
         return local.folder(path, config, parameter)
     if not path.is_file():
         raise UserError(f"{parameter}: no such file or folder {config.source!r} {did_you_mean(config.source, ['fables', *hub.KNOWN, 'hub:NAME'])}")
+    if config.limit is not None:
+        raise UserError(f"{task}.limit: a single file is one document; remove the parameter")
     return local.one_file(path, config)
 
 

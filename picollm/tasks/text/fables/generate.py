@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MENTIONS, PRINT, Grammar, Pieces, Value, fables
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MENTIONS, MOVING, PRINT, REFER, Grammar, Pieces, Value, fables
 
 BLOCK = 1024  # stories whose randomness is drawn at once: a generator for every story would cost more than the story
 ROW = 256  # uniforms for one story; the longest uses about half of them
@@ -96,6 +96,8 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
             elif op == PRINT:
                 value = env[piece[1]]
                 run((draw(piece[1]) if value is None else value).form(piece[2]))
+            elif op == REFER:
+                run(env[piece[1]].form(piece[2]))
             elif op == CHOICE:
                 table = piece[1].table(env)
                 index = table.index(uniform())
@@ -109,7 +111,8 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
                 run(inner)
                 if label in MENTIONS:
                     mentions.append(Mention(begin, position, numbers[character], label))
-                    env[env[genders[character]].focus] = character
+                    if label in MOVING:
+                        env[env[genders[character]].focus] = character
                 else:
                     spans.append(Span(begin, position, label))
 
@@ -135,7 +138,7 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
             for slot, value in node.sets:
                 env[slot] = value
             begin, capital = position, True
-            table = node.templates.table(env)
+            table = node.templates
             index = table.index(uniform())
             bits += table.bits[index]
             template = table.options[index]

@@ -36,11 +36,13 @@ FILES = ("words.yaml", "wishes.yaml", "plan.yaml")
 CATEGORIES = ("simple", "complex", "long-range", "coreference", "negation", "question", "technical", "ambiguous", "comparative", "temporal")
 SLOTS = ("opening", "wish", "attempt", "failure", "question", "reported speech", "comparison", "turn of time", "resolution", "lesson")
 MENTIONS = ("name", "pronoun", "description")
+MOVING = ("name", "description")  # the mentions after which the pronoun of their gender refers to their character
 END = "END"  # the plan's last node
 
 # Pieces are tuples that start with one of these:
-# (LITERAL, text, text with a capital), (PRINT, variable, form), (CHOICE, choice), (SPAN, label, character or None, pieces), (CAPITAL,)
-LITERAL, PRINT, CHOICE, SPAN, CAPITAL = range(5)
+# (LITERAL, text, text with a capital), (PRINT, slot, form), (REFER, slot, form), (CHOICE, choice), (SPAN, label, character or None, pieces), (CAPITAL,)
+# PRINT draws the variable if nobody has; REFER, a pronoun's gender, never does.
+LITERAL, PRINT, REFER, CHOICE, SPAN, CAPITAL = range(6)
 Piece = tuple[Any, ...]
 Pieces = tuple[Piece, ...]
 Env = Sequence[Any]
@@ -178,7 +180,7 @@ class Node:
     name: str
     slot: str  # one of SLOTS
     sets: tuple[tuple[int, Value], ...]
-    templates: Choice
+    templates: Table
 
 
 class Grammar:
@@ -263,12 +265,14 @@ class Grammar:
         name, form = token["name"], token["form"]
         if name in self.slots:
             form = (form or "base").replace("CASE", case)
-            return (PRINT, self.slots[name], f"{form}/{token['person']}" if token["person"] else form)
+            op = REFER if token["form"] == "CASE" else PRINT
+            return (op, self.slots[name], f"{form}/{token['person']}" if token["person"] else form)
         if name not in self.characters:  # {he} in a phrase: who that is depends on the person it is said in
             teller = self.data["persons"][person]
             name, form = teller["character"], teller.get(name, name)
         if form:
-            return (SPAN, "pronoun", name, ((PRINT, self.genders[name], form),))
+            word = (LITERAL, form, form[0].upper() + form[1:]) if form in self.data["speech"] else (REFER, self.genders[name], form)
+            return (SPAN, "pronoun", name, (word,))
         return (CHOICE, self._mention(name, token["case"] or "he", bool(token["full"])))
 
     def _mention(self, character: str, case: str, full: bool) -> Choice:
@@ -280,11 +284,10 @@ class Grammar:
             self._mentions[key] = Choice([self.compile(entry["text"], case=case) for entry in entries], [entry["weight"] for entry in entries], conditions)
         return self._mentions[key]
 
-    def _conditions(self, entry: Any, character: str | None = None) -> tuple[Condition, ...]:
-        tests = entry.get("when", []) if isinstance(entry, dict) else []
+    def _conditions(self, entry: dict[str, Any], character: str) -> tuple[Condition, ...]:
         return tuple(
-            Condition(self.genders[character], character=character) if test == "focus" and character else Condition(self.slots[test.lstrip("-")], not test.startswith("-"))
-            for test in tests
+            Condition(self.genders[character], character=character) if test == "focus" else Condition(self.slots[test.lstrip("-")], not test.startswith("-"))
+            for test in entry.get("when", ())
         )
 
     def _variable(self, name: str, list: str, of: str | None = None, unlike: str | None = None) -> Variable:
@@ -292,16 +295,15 @@ class Grammar:
 
     def _node(self, name: str, entry: dict[str, Any]) -> Node:
         assert entry["slot"] in SLOTS, f"{name}: unknown slot {entry['slot']}"
-        templates, weights, conditions = [], [], []
+        templates, weights = [], []
         for key, item in entry["templates"].items():
             item = item if isinstance(item, dict) else {"text": item}
             category = item.get("category", "simple")
             assert category in CATEGORIES, f"{name}/{key}: unknown category {category}"
-            templates.append(Template(f"{name}/{key}", category, self.compile(item["text"]), tuple(item.get("readings", ()))))
+            templates.append(Template(f"{name}/{key}", category, self.compile(entry.get("begins", "") + item["text"]), tuple(item.get("readings", ()))))
             weights.append(float(item.get("weight", 1)))
-            conditions.append(self._conditions(item))
         sets = [(variable, value) for variable, text in entry.get("sets", {}).items() for value in self.lists[self.data["variables"][variable]["list"]].options if value.text == text]
-        return Node(name, entry["slot"], tuple((self.slots[variable], value) for variable, value in sets), Choice(templates, weights, conditions))
+        return Node(name, entry["slot"], tuple((self.slots[variable], value) for variable, value in sets), Table(tuple(templates), tuple(weights)))
 
     def _plan(self) -> dict[tuple[str, int], Table]:
         """(node, sentences so far) -> what may come next: whatever still ends within the longest and after the shortest story."""

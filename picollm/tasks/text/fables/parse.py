@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import fsum, log2
 from typing import Any
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MENTIONS, PRINT, SPAN, Grammar, fables
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MOVING, PRINT, REFER, SPAN, Grammar, fables
 
-FOCUS = -1  # a piece of the parser's own: here a mention ends
+FOCUS = -1  # a piece of the parser's own: here a name or description ends
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def parse(text: str, grammar: Grammar | None = None) -> list[Derivation]:
                 capital = True
             elif op == SPAN:
                 _, label, character, inner = piece
-                if label in MENTIONS:
+                if label in MOVING:
                     rest = ((((FOCUS, character),), 0), rest)
                 rest = ((inner, 0), rest)
             elif op == FOCUS:
                 slot = env[grammar.genders[piece[1]]].focus
                 env = (*env[:slot], piece[1], *env[slot + 1 :])
-            elif op == PRINT and env[piece[1]] is not None:
+            elif op == REFER or (op == PRINT and env[piece[1]] is not None):
                 rest = ((env[piece[1]].form(piece[2]), 0), rest)
             elif op == PRINT:
                 alive, slot = False, piece[1]
@@ -91,7 +91,7 @@ def _enter(grammar: Grammar, text: str, position: int, env: tuple[Any, ...], bit
         inside = list(env)
         for slot, value in grammar.nodes[name].sets:
             inside[slot] = value
-        templates = grammar.nodes[name].templates.table(inside)
+        templates = grammar.nodes[name].templates
         for template, more in zip(templates.options, templates.bits, strict=True):
             if _begins(template.pieces, text, position, True):
                 stack.append((position, ((template.pieces, 0), None), tuple(inside), bits + cost + more, True, name, (template.id, trace), count + 1))

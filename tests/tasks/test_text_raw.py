@@ -1,0 +1,153 @@
+"""The parquet files of a text task, and what is reported about them."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import datasets
+import pytest
+
+from picollm.config import parse
+from picollm.errors import UserError
+from picollm.tasks import text
+from picollm.tasks.text import raw
+
+CHARS = {"kind": "chars"}
+
+
+class Span(NamedTuple):
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Story:
+    text: str
+    bits: float
+    spans: tuple[Span, ...]
+    values: dict[str, str]
+
+
+def stories(seed: int, start: int, count: int) -> Iterator[Story]:
+    """64 stories, equally likely: 6 bits each."""
+    for i in range(start, start + count):
+        name = hashlib.sha256(f"{seed} {i}".encode()).digest()[0] % 64
+        yield Story(f"Fox {name:02d} ran.", 6.0, (Span(0, 3),), {"hero": f"Fox {name:02d}"})
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """A grammar small enough to know everything about."""
+    module = ModuleType("picollm.tasks.text.fables")
+    module.stories = stories
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(text, "fables", module, raising=False)
+
+
+def generate(out: Path, source: Path | str, **block) -> dict:
+    config = parse(text.Config, {"kind": "text", "tokenizer": CHARS, "source": str(source), **block}, f"tasks.{out.name}")
+    return text.generate(config, out)
+
+
+def rows(out: Path, split: str) -> list[dict]:
+    return datasets.Dataset.from_parquet(str(out / f"{split}.parquet"), cache_dir=str(out / "cache")).to_list()
+
+
+def test_fables_carry_their_floor_and_annotations(told, tmp_path):
+    metrics = generate(tmp_path / "f", "fables", stories=50, validation=0.1, test=0.06, seed=3)
+    found = {split: rows(tmp_path / "f", split) for split in metrics["splits"]}
+    assert (len(found["validation"]), len(found["test"])) == (5, 3)
+    held = {row["text"] for split in ("validation", "test") for row in found[split]}
+    assert not held & {row["text"] for row in found["train"]}
+    assert metrics["duplicates_removed"] == 50 - len(found["train"]) == sum(story.text in held for story in stories(3, 0, 50)) > 0
+    assert metrics["removed_probability"] == pytest.approx(len(held) / 64)
+    for split, facts in metrics["splits"].items():
+        assert facts == {"documents": len(found[split]), "bytes": 11 * len(found[split]), "floor_bits_per_byte": pytest.approx(6 / 11)}
+    row = found["test"][0]
+    assert row["ends"]
+    assert json.loads(row["annotations"]) == {"spans": [{"start": 0, "end": 3}], "values": {"hero": row["text"][:6]}}
+
+
+def test_more_stories_leave_the_earlier_ones_where_they_are(told, tmp_path):
+    for size in (100, 200):
+        generate(tmp_path / str(size), "fables", stories=size, validation=10 / size, test=10 / size)
+    for split in ("validation", "test"):
+        assert rows(tmp_path / "100", split) == rows(tmp_path / "200", split)
+
+
+def test_the_real_fables_have_what_is_asked_of_them(tmp_path):
+    metrics = generate(tmp_path / "f", "fables", stories=60)
+    found = rows(tmp_path / "f", "train")
+    assert all(row["bits"] > 0 and isinstance(json.loads(row["annotations"]), dict) for row in found)
+    assert 0 < metrics["splits"]["train"]["floor_bits_per_byte"] < 3
+
+
+def test_the_same_parameters_give_the_same_bytes(told, tmp_path):
+    first, second = (generate(tmp_path / name / "f", "fables", stories=500) for name in "ab")
+    assert first == second
+    for path in (tmp_path / "a" / "f").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "f" / path.name).read_bytes()
+
+
+def test_a_file_is_hashed_and_counted_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw, "GROUP", 1000)
+    text = "".join(f"Zeile {n} schöner Text.\n" for n in range(500))
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    metrics = generate(tmp_path / "t", tmp_path / "a.txt")
+    assert metrics["source_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert [facts["documents"] for facts in metrics["splits"].values()] == [1, 1, 1]
+    assert sum(facts["bytes"] for facts in metrics["splits"].values()) == len(text.encode())
+    assert "".join(row["text"] for split in metrics["splits"] for row in rows(tmp_path / "t", split)) == text
+
+
+def test_a_long_document_is_stored_in_pieces_of_which_the_last_ends_it(tmp_path, monkeypatch):
+    from picollm.tasks.text import documents
+
+    cut = documents.pieces
+    monkeypatch.setattr(raw, "pieces", lambda blocks: cut(blocks, 50))
+    for n in range(20):
+        (tmp_path / f"{n}.txt").write_text(f"{n} " + "word " * 30)
+    metrics = generate(tmp_path / "t", tmp_path, validation=0.3, test=0)
+    found = rows(tmp_path / "t", "train")
+    assert sum(row["ends"] for row in found) == metrics["splits"]["train"]["documents"] < len(found)
+
+
+def test_a_training_copy_of_a_held_out_document_is_removed(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, texts in {"train": ["a", "b", "c", "b"], "validation": ["b"], "test": ["c", "z"]}.items():
+        (data / f"{split}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    metrics = generate(tmp_path / "t", f"hub:{data}")
+    assert metrics["duplicates_removed"] == 3
+    assert [row["text"] for row in rows(tmp_path / "t", "train")] == ["a"]
+
+
+def test_empty_documents_are_no_documents(tmp_path):
+    for n in range(40):
+        (tmp_path / f"{n}.txt").write_text("\n \n" if n % 2 else f"text {n}")
+    metrics = generate(tmp_path / "t", tmp_path, validation=0.3, test=0)
+    assert sum(facts["documents"] for facts in metrics["splits"].values()) == 20
+
+
+@pytest.mark.parametrize(
+    ("texts", "start"),
+    [([""], "tasks.t.source: holds no text; "), (["one"], "tasks.t.validation: its share of 1 documents leaves ")],
+)
+def test_an_empty_split_is_refused_and_nothing_is_left(tmp_path, texts, start):
+    for n, content in enumerate(texts):
+        (tmp_path / f"{n}.txt").write_text(content)
+    with pytest.raises(UserError) as error:
+        generate(tmp_path / "t", tmp_path, test=0)
+    assert str(error.value).startswith(start)
+    assert not list((tmp_path / "t").iterdir())
+
+
+def test_a_file_too_short_for_its_splits_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("abc")
+    with pytest.raises(UserError, match=r"^tasks\.t\.validation: "):
+        generate(tmp_path / "t", tmp_path / "a.txt")

@@ -1,0 +1,138 @@
+"""The token streams of a text task."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picollm.config import parse
+from picollm.errors import UserError
+from picollm.tasks import text
+from picollm.tasks.text import documents, raw
+from picollm.tokenizers._shared import from_json, load
+from picollm.tokens import open_tokens
+
+TOKENIZERS = [{"kind": "chars"}, {"kind": "gpt2"}, {"kind": "bpe", "vocab_size": 280}]
+
+
+def make(folder: Path, source: Path | str, tokenizer: dict, **block) -> dict:
+    """data/raw/t and data/tokens/t below `folder`; the metrics of tokenize."""
+    config = parse(text.Config, {"kind": "text", "tokenizer": tokenizer, "source": str(source), **block}, "tasks.t")
+    text.generate(config, folder / "raw" / "t")
+    return text.tokenize(config, folder / "raw" / "t", folder / "tokens" / "t")
+
+
+@pytest.fixture
+def stories(tmp_path):
+    folder = tmp_path / "stories"
+    folder.mkdir()
+    for n in range(60):
+        (folder / f"{n}.txt").write_text(f"The fox {n} asked, “Where is the boat?”" + " Then it ran." * (n % 5), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda block: block["kind"])
+def test_the_stream_is_end_document_end(stories, tmp_path, tokenizer):
+    metrics = make(tmp_path, stories, tokenizer, validation=0.2, test=0.2)
+    tokens = open_tokens(tmp_path / "tokens" / "t")
+    coder = from_json(tokens.header["tokenizer"])
+    every = []
+    for split, facts in metrics["splits"].items():
+        stream = tokens.split(split)
+        ends = np.flatnonzero(stream == coder.end)
+        assert ends[0] == 0
+        assert ends[-1] == len(stream) - 1
+        own = [coder.decode(stream[a + 1 : b]) for a, b in zip(ends, ends[1:], strict=False)]
+        size = sum(len(document.encode()) for document in own)
+        assert facts == {"tokens": len(stream), "bytes": size, "documents": len(own), "tokens_per_byte": len(stream) / size}
+        every += own
+        if split != "train":
+            assert np.load(tokens.folder / f"{split}.offsets.npy").tolist() == ends.tolist()
+            assert np.load(tokens.folder / f"{split}.bytes.npy").tolist() == [len(document.encode()) for document in own]
+    assert sorted(every) == sorted(path.read_text(encoding="utf-8") for path in stories.iterdir())
+    assert tokens.header["kind"] == "text"
+    assert tokens.header["end"] == coder.end == metrics["vocab_size"] - 1
+    assert load(tokens.folder).to_json() == coder.to_json()
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda block: block["kind"])
+def test_a_file_is_one_document_that_never_ends(tmp_path, tokenizer):
+    content = "The fox asked: where is the boat?\n" * 300
+    (tmp_path / "a.txt").write_text(content)
+    make(tmp_path, tmp_path / "a.txt", tokenizer, validation=0.1, test=0)
+    tokens = open_tokens(tmp_path / "tokens" / "t")
+    coder = from_json(tokens.header["tokenizer"])
+    spelled = ""
+    for split in ("train", "validation"):
+        stream = tokens.split(split)
+        assert np.flatnonzero(stream == coder.end).tolist() == [0]
+        assert not tokens.header["splits"][split]["whole"]
+        spelled += coder.decode(stream[1:])
+    assert spelled == content
+    assert not list(tokens.folder.glob("*.npy"))
+
+
+def test_pieces_of_a_document_are_joined_again(stories, tmp_path, monkeypatch):
+    make(tmp_path / "whole", stories, {"kind": "gpt2"})
+    cut = documents.pieces
+    monkeypatch.setattr(raw, "pieces", lambda blocks: cut(blocks, 40))
+    monkeypatch.setattr(raw, "GROUP", 100)  # so that a document straddles row groups
+    make(tmp_path / "cut", stories, {"kind": "gpt2"})
+    for path in (tmp_path / "whole" / "tokens" / "t").iterdir():
+        assert path.read_bytes() == (tmp_path / "cut" / "tokens" / "t" / path.name).read_bytes()
+
+
+def test_the_same_parameters_give_the_same_bytes(stories, tmp_path):
+    for name in "ab":
+        make(tmp_path / name, stories, TOKENIZERS[2])
+    for path in (tmp_path / "a" / "tokens" / "t").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "tokens" / "t" / path.name).read_bytes()
+
+
+def test_fables_know_their_floor_per_token(tmp_path):
+    metrics = make(tmp_path, "fables", {"kind": "bpe", "vocab_size": 300}, stories=40, validation=0.2)
+    tokens = open_tokens(tmp_path / "tokens" / "t")
+    bits = np.load(tokens.folder / "validation.bits.npy")
+    assert len(bits) == metrics["splits"]["validation"]["documents"] == 8
+    assert metrics["splits"]["validation"]["floor_bits_per_token"] == pytest.approx(bits.sum() / (len(tokens.split("validation")) - 1))
+    assert metrics["splits"]["train"]["floor_bits_per_token"] > 0
+
+
+def test_the_tokenizer_sees_the_training_text_only(tmp_path):
+    (tmp_path / "a.txt").write_text("a" * 90 + "b" * 10)
+    with pytest.raises(UserError, match=r"^tasks\.t\.tokenizer\.kind: chars knows only the training text, which has no 'b' \(U\+0062\)"):
+        make(tmp_path, tmp_path / "a.txt", {"kind": "chars"}, validation=0.1, test=0)
+
+
+def test_a_vocabulary_too_large_for_the_text_is_named_by_its_task(stories, tmp_path):
+    with pytest.raises(UserError, match=r"^tasks\.t\.tokenizer\.vocab_size: the training text yields "):
+        make(tmp_path, stories, {"kind": "bpe", "vocab_size": 5000})
+
+
+def test_missing_and_damaged_raw_data_are_named(stories, tmp_path):
+    make(tmp_path, stories, {"kind": "chars"})
+    config = parse(text.Config, {"kind": "text", "tokenizer": {"kind": "chars"}, "source": str(stories)}, "tasks.t")
+    path = tmp_path / "raw" / "t" / "validation.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"validation\.parquet: is damaged"):
+        text.tokenize(config, tmp_path / "raw" / "t", tmp_path / "tokens" / "t")
+    path.unlink()
+    with pytest.raises(UserError, match=r"validation\.parquet: no such file; run the stage"):
+        text.tokenize(config, tmp_path / "raw" / "t", tmp_path / "tokens" / "t")
+
+
+def test_the_tokenizer_of_a_checkpoint_is_its_json(stories, tmp_path):
+    make(tmp_path, stories, TOKENIZERS[2])
+    header = open_tokens(tmp_path / "tokens" / "t").header
+    again = from_json(json.loads(json.dumps(header["tokenizer"])))
+    assert again.encode("The fox") == load(tmp_path / "tokens" / "t").encode("The fox")
+
+
+@pytest.mark.skipif("PICOLLM_TEXT_DIR" not in os.environ, reason="needs the folder PICOLLM_TEXT_DIR")
+def test_tiny_shakespeare_is_split_as_everybody_splits_it(tmp_path):
+    make(tmp_path, Path(os.environ["PICOLLM_TEXT_DIR"], "tinyshakespeare.txt"), {"kind": "chars"}, validation=0.1, test=0)
+    tokens = open_tokens(tmp_path / "tokens" / "t")
+    assert tokens.vocab_size == 65 + 1
+    assert [len(tokens.split(split)) - 1 for split in ("train", "validation")] == [1_003_854, 111_540]
