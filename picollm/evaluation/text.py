@@ -157,7 +157,7 @@ def _short(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def tables(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Rows]:
-    """The rows of the files named so: positions.csv (seed, length, position, loss: the mean up to this position from the last) and of length.csv (seed, length, ...).
+    """The rows of positions.csv (seed, length, position, loss: the mean from the row before up to this position) and of length.csv.
 
     length.csv has the columns of every task kind; here floor and excess are empty, for windows that cut documents have no floor.
     """

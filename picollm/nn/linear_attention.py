@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-6  # keeps a row sum away from 0 when every feature underflows
-PARALLEL_UP_TO = 256  # tokens; beyond, the chunked form is faster for head widths 16 to 64 (benchmarks/forms.py)
+PARALLEL_UP_TO = 128  # tokens; beyond, the chunked form is faster for head widths 16 to 64 (benchmarks/forms.py)
 
 
 class LinearState:

@@ -4,7 +4,7 @@ A merge is a line "Ġ t": two tokens whose bytes are written as GPT-2 writes the
 Ids 0..255 are the single bytes in the order of those characters, then one id per merge, then the end token.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +13,7 @@ from picollm.errors import UserError
 from picollm.tokenizers._shared import END, Base
 
 THREADS = 2  # tiktoken works outside Python's lock
-GROUP = 64  # texts handed to a thread at once: short ones cost less than the handing over
+GROUP = 1 << 16  # characters handed to a thread at once: a short text costs less than the handing over
 
 
 def byte_characters() -> dict[str, int]:
@@ -41,7 +41,7 @@ class BytePairs(Base):
         if len(texts) == 1:
             return self._encode(texts)
         with ThreadPoolExecutor(THREADS) as pool:
-            return [ids for group in pool.map(self._encode, (texts[i : i + GROUP] for i in range(0, len(texts), GROUP))) for ids in group]
+            return [ids for group in pool.map(self._encode, _groups(texts)) for ids in group]
 
     def _encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         try:
@@ -51,3 +51,16 @@ class BytePairs(Base):
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.encoding.decode([int(i) for i in ids])
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    group: list[str] = []
+    characters = 0
+    for text in texts:
+        group.append(text)
+        characters += len(text)
+        if characters >= GROUP:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group

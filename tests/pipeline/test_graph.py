@@ -19,6 +19,7 @@ def edit(checkout, path: str, old: str, new: str) -> None:
 
 
 def stale(checkout) -> set[str]:
+    """What would run for certain; what follows only if those outputs change is not among it."""
     return checkout.stages(checkout.run("dvc", "repro", "--dry").stdout)
 
 
@@ -38,7 +39,7 @@ def test_nothing_changed_nothing_runs(built):
 
 def test_one_runs_parameter_restarts_only_that_run(checkout):
     edit(checkout, "params.yaml", "steps: 20", "steps: 30")
-    assert stale(checkout) == names("check", "train@softmax", "evaluate@softmax", "interpret@softmax", "sweep@rates", "compare")
+    assert stale(checkout) == names("check", "train@softmax", "sweep@rates", "compare")
 
 
 def test_a_report_module_restarts_no_training(checkout):
@@ -61,7 +62,8 @@ def test_every_imported_module_is_a_dependency(built):
         declared = [dep["path"] for dep in lock[stage]["deps"]]
         unaware = ("picollm/tracking.py", *([] if stage == "compare" else ["picollm/report/"]))
         empty = {file for file in files if file.endswith("__init__.py") and "def " not in (built.path / file).read_text()}
-        missing = [file for file in files if file not in empty and not file.startswith(unaware) and not any(f"{file}/".startswith(f"{dep}/") for dep in declared)]
+        covered = {file for file in files if any(f"{file}/".startswith(f"{dep}/") for dep in declared)}
+        missing = [file for file in files if file not in empty | covered and not file.startswith(unaware)]
         assert not missing, f"{stage} imports {missing} without depending on them"
 
 

@@ -67,7 +67,7 @@ def test_the_end_token_is_the_last_id_and_no_text_gives_it(learned, published):
 
 
 def test_a_batch_is_its_texts_one_by_one(learned):
-    batch = [f"{text} {n}" for n, text in enumerate(TEXT * 30)]  # more than one thread's group
+    batch = [f"{text} {n}" for n, text in enumerate(TEXT * 200)]  # several groups for the threads
     encoded = learned.encode_batch(batch)
     assert [ids.tolist() for ids in encoded] == [learned.encode(text) for text in batch]
     assert encoded[0].dtype == np.uint32

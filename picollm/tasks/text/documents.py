@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-PIECE = 1 << 20  # characters of a document in memory at once
+PIECE = 1 << 16  # characters of a document in memory at once
 SEARCH = 1 << 12  # how far before the end of a piece a place to cut is looked for
 BETWEEN_WORDS = re.compile(r"(?<=\S)[ \n](?=\S)")  # one space or line end: every tokenizer starts a token there
 

@@ -25,7 +25,9 @@ def tokenize(config: Config, raw: Path, out: Path) -> dict[str, Any]:
         tokenizer = kind.train((text for group in _groups(raw, "train") for text in group["text"]), config.tokenizer.vocab_size)
         splits = {split: _encode(tokenizer, raw, out, split) for split in config.splits}
     except UserError as error:
-        raise UserError(f"tasks.{out.name}.{error}") if str(error).startswith("tokenizer.") else error from error
+        if str(error).startswith("tokenizer."):
+            raise UserError(f"tasks.{out.name}.{error}") from error
+        raise
     tokens.write_header(out, kind="text", vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.to_json(), splits=splits, end=tokenizer.end)
     tokenizer.save(out)
     return {"vocab_size": tokenizer.vocab_size, "splits": {split: _metrics(entry) for split, entry in splits.items()}}

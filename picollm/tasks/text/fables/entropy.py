@@ -71,26 +71,27 @@ class _Program:
                         continue
                     self.bytes += mass * p * (count > 0) * outside  # the space between two sentences
                     into = following.setdefault(target, defaultdict(float))
+                    for template, share in zip(grammar.nodes[target].templates.options, grammar.nodes[target].templates.p, strict=True):
+                        self.templates[template.id] += mass * p * share
                     for env, weight in states.items():
-                        for end, share in self._sentence(target, env, weight * p).items():
-                            into[end] += share
+                        bits, size, ends = self._sentence(target, env)
+                        self.bits += weight * p * bits
+                        self.bytes += weight * p * size
+                        for end, share in ends.items():
+                            into[end] += weight * p * share
             layer, count = following, count + 1
 
-    def _sentence(self, name: str, env: Env, mass: float) -> States:
-        """What a sentence of the node adds, weighted by `mass`; the states after it."""
-        node, outside = self.grammar.nodes[name], self.counts(NOTHING)
+    def _sentence(self, name: str, env: Env) -> Outcome:
+        """A sentence of the node."""
+        node = self.grammar.nodes[name]
         kept, sets = self.slots & self.slices.live[name], dict(node.sets)
         env = tuple(sets.get(slot, value) if slot in kept else None for slot, value in enumerate(env))
-        ends: States = defaultdict(float)
-        self.bits += mass * node.templates.entropy * outside
-        for template, p in zip(node.templates.options, node.templates.p, strict=True):
-            self.templates[template.id] += mass * p
-            bits, size, states = self._walk(template.pieces, env, NOTHING)
-            self.bits += mass * p * bits
-            self.bytes += mass * p * size
-            for end, weight in states.items():
-                ends[end] += mass * p * weight
-        return ends
+        key = (id(node), env, NOTHING)
+        if key not in self.memory:
+            templates = node.templates
+            parts = [(p, self._walk(template.pieces, env, NOTHING)) for template, p in zip(templates.options, templates.p, strict=True)]
+            self.memory[key] = self._mix(templates.entropy * self.counts(NOTHING), parts)
+        return self.memory[key]
 
     def _walk(self, pieces: Pieces, env: Env, context: Slots) -> Outcome:
         """The pieces from one state, reached through choices that read `context`."""

@@ -23,12 +23,9 @@ class Slices:
         self._influences: dict[int, set[int]] = defaultdict(set)
         self._needs: set[Slots] = {NOTHING}
         self._looked: set[int] = set()
-        self.live: dict[str, set[int]] = {}
+        self.live: dict[str, Slots] = {}
         for name, node in grammar.nodes.items():
-            self._looked = set()
-            for template in node.templates.options:
-                self._visit(template.pieces, NOTHING)
-            self.live[name] = self._looked
+            self.live[name] = NOTHING.union(*(self.looks(template.pieces) for template in node.templates.options))
         for _ in grammar.nodes:  # often enough for every node to hear of every later one
             for (name, _), table in grammar.plan.items():
                 if name:
@@ -57,6 +54,12 @@ class Slices:
             return [self.grammar.lists[variable.list]]
         tables = [value.lists.get(variable.list) for table in self.lists(variable.of) for value in table.options]
         return list({id(table): table for table in tables if table is not None}.values())
+
+    def looks(self, pieces: Pieces) -> Slots:
+        """The slots that the pieces or anything within them look at."""
+        self._looked = set()
+        self._visit(pieces, NOTHING)
+        return frozenset(self._looked)
 
     def _owner(self, need: Slots) -> Slots:
         """The slice in which something that depends on the slots `need` is counted."""

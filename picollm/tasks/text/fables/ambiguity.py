@@ -1,0 +1,142 @@
+"""A proof that no text has two derivations, or the templates that stand in its way.
+
+Two derivations of one text would part at some choice and from there on say the same. So every pair of alternatives, of
+every choice in every sentence, is followed in step until their texts differ, in a grammar that allows more than the real
+one: conditions are ignored, and a variable drawn in an earlier sentence may have any of its values. What is unambiguous
+there, sentence by sentence, is unambiguous. (And then the entropy of a text is that of its derivation.)
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Grammar, Pieces, fables
+from picollm.tasks.text.fables.slices import Slices
+
+
+class Frame:
+    """Pieces yet to come. Equal frames are one object, so that a state can be recognised."""
+
+    def __init__(self, pieces: Pieces, index: int, rest: "Frame | None") -> None:
+        self.pieces, self.index, self.rest = pieces, index, rest
+
+
+class Thread(NamedTuple):
+    frame: Frame | None  # None: the sentence has ended
+    env: tuple[Any, ...]  # the values drawn in this sentence and still of use
+    capital: bool
+
+
+Step = tuple[str, list[Thread]]  # the text emitted (then one thread), or "" and the threads it branches into (none: the end)
+
+
+def ambiguities(grammar: Grammar | None = None) -> list[str]:
+    """One line for every two ways found to say the same; an empty list is the proof."""
+    return sorted(_Search(grammar or fables()).run())
+
+
+class _Search:
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar, self.slices = grammar, Slices(grammar)
+        self.frames: dict[tuple[int, int, int], Frame] = {}
+        self.used: dict[int, frozenset[int]] = {}
+        self.found: set[str] = set()
+
+    def run(self) -> set[str]:
+        nodes, starts = self.grammar.nodes, {}
+        for name, node in nodes.items():
+            sets = dict(node.sets)
+            env = tuple(sets.get(slot) for slot in range(len(self.grammar.variables)))
+            for template in node.templates.options:
+                starts[template.id] = self._thread(template.pieces, 0, None, env, True)
+                self._alone(template.id, starts[template.id])
+        rivals = {pair for table in self.grammar.plan.values() for pair in combinations([t.id for name in table.options if name != END for t in nodes[name].templates.options], 2)}
+        for one, other in sorted(rivals):
+            self._together(f"{one} and {other}", starts[one], starts[other])
+        return self.found
+
+    def _alone(self, name: str, start: Thread) -> None:
+        """Every choice that a sentence can come to."""
+        stack, seen = [start], {start}
+        while stack:
+            _, threads = self._step(stack.pop())
+            for one, other in combinations(threads, 2):
+                self._together(name, one, other)
+            stack += (new := [thread for thread in threads if thread not in seen])
+            seen.update(new)
+
+    def _together(self, name: str, one: Thread, other: Thread) -> None:
+        """Can both go on with the same text to the end of the sentence, or one be the beginning of the other?"""
+        stack: list[tuple[str, Thread, Thread, str]] = [("", one, other, "")]
+        seen = set()
+        while stack:
+            ahead, leader, follower, text = stack.pop()  # the leader has said `ahead`, the follower not yet; both have said `text`
+            if (ahead, leader, follower) in seen:
+                continue
+            seen.add((ahead, leader, follower))
+            if not ahead and leader == follower:
+                self.found.add(f"{name}: two ways to say {text!r}")
+                continue
+            if follower.frame is None:
+                if ahead or leader.frame is None:  # ends here: the other may end too, or go on as if the next sentence began
+                    if ahead[:1] in ("", " "):
+                        self.found.add(f"{name}: two ways to say {text!r}")
+                    continue
+                leader, follower = follower, leader
+            word, threads = self._step(follower)
+            same = min(len(word), len(ahead))
+            if word[:same] != ahead[:same] or (leader.frame is None and not ahead and word[:1] not in ("", " ")):
+                continue
+            for thread in threads:
+                if len(word) > len(ahead):
+                    stack.append((word[same:], thread, leader, text + word[:same]))
+                else:
+                    stack.append((ahead[same:], leader, thread, text + word))
+
+    def _step(self, thread: Thread) -> Step:
+        frame, env, capital = thread
+        if frame is None:
+            return "", []
+        piece, index, rest = frame.pieces[frame.index], frame.index + 1, frame.rest
+        if piece[0] == LITERAL:
+            return piece[2 if capital else 1], [self._thread(frame.pieces, index, rest, env, False)]
+        after = self._frame(frame.pieces, index, rest)
+        if piece[0] == CAPITAL:
+            return "", [self._thread((), 0, after, env, True)]
+        if piece[0] == SPAN:
+            return "", [self._thread(piece[3], 0, after, env, capital)]
+        if piece[0] == CHOICE:
+            return "", [self._thread(option, 0, after, env, capital) for option in piece[1].options]
+        slot, form = piece[1:]
+        return "", [self._thread(value.form(form), 0, after, (*env[:slot], value, *env[slot + 1 :]), capital) for value in self._values(slot, env)]
+
+    def _values(self, slot: int, env: tuple[Any, ...]) -> Iterator[Any]:
+        """What the variable may be: its value, any value of its list, or of all its lists if nobody knows which."""
+        if env[slot] is not None:
+            yield env[slot]
+            return
+        of = self.grammar.variables[slot].of
+        known = of is None or env[of] is not None
+        tables = [self.grammar.source(slot, env)] if known else self.slices.lists(slot)
+        yield from {value.text: value for table in tables for value in table.options}.values()
+
+    def _thread(self, pieces: Pieces, index: int, rest: Frame | None, env: tuple[Any, ...], capital: bool) -> Thread:
+        frame = self._frame(pieces, index, rest)
+        used = self._used(frame)
+        return Thread(frame, tuple(value if slot in used else None for slot, value in enumerate(env)), capital)
+
+    def _frame(self, pieces: Pieces, index: int, rest: Frame | None) -> Frame | None:
+        if index == len(pieces):
+            return rest
+        key = (id(pieces), index, id(rest))
+        if key not in self.frames:
+            self.frames[key] = Frame(pieces, index, rest)
+        return self.frames[key]
+
+    def _used(self, frame: Frame | None) -> frozenset[int]:
+        """The variables that the pieces to come ask for."""
+        if frame is None:
+            return frozenset()
+        if id(frame) not in self.used:
+            self.used[id(frame)] = self.slices.looks(frame.pieces[frame.index :]) | self._used(frame.rest)
+        return self.used[id(frame)]
