@@ -21,9 +21,9 @@ from picollm.errors import UserError
 from picollm.models import Model
 from picollm.tokens import TokenFolder
 
-LOGITS = 1 << 24  # of a batch: 64 MiB, whatever the vocabulary and the length
+LOGITS = 1 << 22  # of a batch: 16 MiB, whatever the vocabulary and the length; more is slower
 LONGER = (1, 2, 4)  # times the trained context
-LONGER_TOKENS = 1 << 17  # in the windows of each length, so that longer ones cost no more
+LONGER_TOKENS = 1 << 16  # in the windows of each length, so that longer ones cost no more
 BINS = 8  # of positions in a context: single ones would be noise
 
 Rows = list[dict[str, Any]]

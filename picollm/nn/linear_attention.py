@@ -77,7 +77,7 @@ def chunked(q: Tensor, k: Tensor, v: Tensor, chunk: int = 64, before: Tensor | N
 
 def recurrent_step(q: Tensor, k: Tensor, v: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """One token in constant time. q, k, v: (B, H, 1, .), `before`: (B, H, K, V + 1) -> (B, H, 1, V) and the new state."""
-    after = before + feature_map(k).mT @ _with_ones(v)
+    after = torch.addcmul(before, feature_map(k).mT, _with_ones(v))  # the outer product and the sum in one pass
     return _normalised(feature_map(q) @ after), after
 
 

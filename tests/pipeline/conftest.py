@@ -84,7 +84,8 @@ class Checkout(SimpleNamespace):
 
 def lay_out(path: Path) -> Checkout:
     """The project's files, a small params.yaml, a corpus, and a commit of it all; nothing of this machine's state."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "pyproject.toml") and (ROOT / name).exists():
             (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,21 @@
 """A proof that no text has two derivations, or the templates that stand in its way.
 
 Two derivations of one text would part at some choice and from there on say the same. So every pair of alternatives, of
-every choice in every sentence, is followed in step until their texts differ, in a grammar that allows more than the real
-one: conditions are ignored, and a variable drawn in an earlier sentence may have any of its values. What is unambiguous
-there, sentence by sentence, is unambiguous. (And then the entropy of a text is that of its derivation.)
+every choice in every sentence, is followed in step until their texts differ, in a grammar that allows more than the real one:
+a variable may have any of its values each time it is printed (unless a list hangs on it), and nothing is known of what
+earlier sentences have drawn. What is unambiguous there, sentence by sentence, is unambiguous. Then the entropy of a text
+is that of its derivation.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Grammar, Pieces, fables
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Choice, Grammar, Pieces, fables
 from picollm.tasks.text.fables.slices import Slices
+
+DRAWN = "drawn"  # stands for the value of a variable on which no list hangs
 
 
 class Frame:
@@ -23,7 +27,7 @@ class Frame:
 
 class Thread(NamedTuple):
     frame: Frame | None  # None: the sentence has ended
-    env: tuple[Any, ...]  # the values drawn in this sentence and still of use
+    env: tuple[Any, ...]  # what this sentence has drawn and still asks for
     capital: bool
 
 
@@ -41,18 +45,23 @@ class _Search:
         self.frames: dict[tuple[int, int, int], Frame] = {}
         self.used: dict[int, frozenset[int]] = {}
         self.found: set[str] = set()
+        self.parents = {variable.of for variable in grammar.variables}
+        self.first = False  # is it the first sentence of the story? Then what is not drawn in it is not drawn at all
 
     def run(self) -> set[str]:
-        nodes, starts = self.grammar.nodes, {}
+        nodes, plan, starts = self.grammar.nodes, self.grammar.plan, {}
         for name, node in nodes.items():
+            self.first = name in plan["", 0].options
             sets = dict(node.sets)
             env = tuple(sets.get(slot) for slot in range(len(self.grammar.variables)))
             for template in node.templates.options:
                 starts[template.id] = self._thread(template.pieces, 0, None, env, True)
                 self._alone(template.id, starts[template.id])
-        rivals = {pair for table in self.grammar.plan.values() for pair in combinations([t.id for name in table.options if name != END for t in nodes[name].templates.options], 2)}
-        for one, other in sorted(rivals):
-            self._together(f"{one} and {other}", starts[one], starts[other])
+        rivals = {(count == 0, tuple(name for name in table.options if name != END)) for (_, count), table in plan.items()}
+        for self.first, names in sorted(rivals):
+            threads = {starts[template.id]: template.id for name in names for template in nodes[name].templates.options}
+            for one, other in _close(list(threads)):
+                self._together(f"{threads[one]} and {threads[other]}", one, other)
         return self.found
 
     def _alone(self, name: str, start: Thread) -> None:
@@ -60,7 +69,7 @@ class _Search:
         stack, seen = [start], {start}
         while stack:
             _, threads = self._step(stack.pop())
-            for one, other in combinations(threads, 2):
+            for one, other in _close(threads):
                 self._together(name, one, other)
             stack += (new := [thread for thread in threads if thread not in seen])
             seen.update(new)
@@ -106,13 +115,23 @@ class _Search:
         if piece[0] == SPAN:
             return "", [self._thread(piece[3], 0, after, env, capital)]
         if piece[0] == CHOICE:
-            return "", [self._thread(option, 0, after, env, capital) for option in piece[1].options]
+            return "", [self._thread(option, 0, after, env, capital) for option in self._options(piece[1], env)]
         slot, form = piece[1:]
-        return "", [self._thread(value.form(form), 0, after, (*env[:slot], value, *env[slot + 1 :]), capital) for value in self._values(slot, env)]
+        return "", [
+            self._thread(value.form(form), 0, after, (*env[:slot], value if slot in self.parents else DRAWN, *env[slot + 1 :]), capital)
+            for value in self._values(slot, env)
+        ]
+
+    def _options(self, choice: Choice, env: tuple[Any, ...]) -> Iterator[Pieces]:
+        """The options that may be open; who is in focus is not known."""
+        for option, tests in zip(choice.options, choice.conditions, strict=True):
+            drawn = [(test.wanted, env[test.slot] is not None) for test in tests if test.character is None]
+            if not any((is_drawn and not wanted) or (self.first and wanted and not is_drawn) for wanted, is_drawn in drawn):
+                yield option
 
     def _values(self, slot: int, env: tuple[Any, ...]) -> Iterator[Any]:
-        """What the variable may be: its value, any value of its list, or of all its lists if nobody knows which."""
-        if env[slot] is not None:
+        """What the variable may be: any value of its list, or of all its lists if nobody knows which."""
+        if env[slot] is not None and slot in self.parents:
             yield env[slot]
             return
         of = self.grammar.variables[slot].of
@@ -140,3 +159,17 @@ class _Search:
         if id(frame) not in self.used:
             self.used[id(frame)] = self.slices.looks(frame.pieces[frame.index :]) | self._used(frame.rest)
         return self.used[id(frame)]
+
+
+def _close(threads: list[Thread]) -> Iterator[tuple[Thread, Thread]]:
+    """The pairs of threads that may begin with the same letter."""
+    groups: dict[str, list[Thread]] = defaultdict(list)
+    for thread in threads:
+        frame = thread.frame
+        piece = frame.pieces[frame.index] if frame else (None,)
+        groups[piece[2 if thread.capital else 1][0] if piece[0] == LITERAL else ""].append(thread)
+    silent = groups.pop("", [])
+    yield from combinations(silent, 2)
+    for group in groups.values():
+        yield from combinations(group, 2)
+        yield from product(silent, group)

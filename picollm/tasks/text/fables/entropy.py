@@ -51,7 +51,11 @@ class _Program:
         self.sentences: dict[int, float] = defaultdict(float)
         self.templates: dict[str, float] = defaultdict(float)
         parents = {variable.of for variable in grammar.variables} | set(grammar.genders.values())
-        self.by_value = {slot for slot in slots if slot < len(grammar.variables) and (slot in parents or not all(value.plain for table in slices.lists(slot) for value in table.options))}
+        self.by_value = {
+            slot
+            for slot in slots
+            if slot < len(grammar.variables) and (slot in parents or not all(value.plain for table in slices.lists(slot) for value in table.options))
+        }
         self.memory: dict[tuple[int, Env, Slots], Outcome] = {}
 
     def counts(self, need: Slots) -> bool:
@@ -125,7 +129,9 @@ class _Program:
             return self._realise(piece, env, inner)
         if op == CHOICE:
             table = piece[1].table(env)
-            return self._mix(table.entropy * self.counts(inner), [(p, self._walk(option, env, inner)) for option, p in zip(table.options, table.p, strict=True)])
+            return self._mix(
+                table.entropy * self.counts(inner), [(p, self._walk(option, env, inner)) for option, p in zip(table.options, table.p, strict=True)]
+            )
         _, label, character, pieces = piece
         bits, size, states = self._walk(pieces, env, context)
         if label in MOVING and self.slices.pronouns <= self.slots:
@@ -134,7 +140,8 @@ class _Program:
         return bits, size, states
 
     def _mix(self, bits: float, parts: list[tuple[float, Outcome]]) -> Outcome:
-        size, states = 0.0, defaultdict(float)
+        size = 0.0
+        states: dict[Env, float] = defaultdict(float)
         for p, (more_bits, more_size, ends) in parts:
             bits += p * more_bits
             size += p * more_size

@@ -121,7 +121,8 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
         for part in (out, mentions, spans):
             part.clear()
         env[:] = [None] * grammar.width
-        bits, position, uniform = 0.0, 0, iter(uniforms).__next__
+        bits, position = 0.0, 0
+        uniform = iter(uniforms).__next__
         sentences: list[Sentence] = []
         name = ""
         while True:

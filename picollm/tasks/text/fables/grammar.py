@@ -190,7 +190,9 @@ class Grammar:
         self.data = data
         names = list(data["variables"])
         self.slots = {name: slot for slot, name in enumerate(names)}
-        genders = [entry for name in {entry["gender"]: None for entry in data["characters"].values()} for entry in data["lists"][data["variables"][name]["list"]]]
+        genders = [
+            entry for name in {entry["gender"]: None for entry in data["characters"].values()} for entry in data["lists"][data["variables"][name]["list"]]
+        ]
         pronouns = dict.fromkeys(entry["text"] for entry in genders)
         self.focus = {pronoun: len(names) + i for i, pronoun in enumerate(pronouns)}
         self.width = len(names) + len(self.focus)
@@ -237,7 +239,7 @@ class Grammar:
         while tokens and tokens[0]["mark"] not in ("|", ")", "]"):
             token, *tokens = tokens
             if token["mark"] == "(":
-                options = []
+                options: list[Pieces] = []
                 while not options or tokens[0]["mark"] == "|":
                     option, tokens = self._sequence(tokens[1:] if options else tokens, tense, person, case)
                     options.append(option)
@@ -302,7 +304,12 @@ class Grammar:
             assert category in CATEGORIES, f"{name}/{key}: unknown category {category}"
             templates.append(Template(f"{name}/{key}", category, self.compile(entry.get("begins", "") + item["text"]), tuple(item.get("readings", ()))))
             weights.append(float(item.get("weight", 1)))
-        sets = [(variable, value) for variable, text in entry.get("sets", {}).items() for value in self.lists[self.data["variables"][variable]["list"]].options if value.text == text]
+        sets = [
+            (variable, value)
+            for variable, text in entry.get("sets", {}).items()
+            for value in self.lists[self.data["variables"][variable]["list"]].options
+            if value.text == text
+        ]
         return Node(name, entry["slot"], tuple((self.slots[variable], value) for variable, value in sets), Table(tuple(templates), tuple(weights)))
 
     def _plan(self) -> dict[tuple[str, int], Table]:
@@ -315,7 +322,11 @@ class Grammar:
         plan = {}
         for count in range(data["longest"] + 1):
             for name, targets in {"": data["start"], **{name: node["next"] for name, node in nodes.items()}}.items():
-                kept = {target: float(weight) for target, weight in targets.items() if any(data["shortest"] <= count + more <= data["longest"] for more in ends[target])}
+                kept = {
+                    target: float(weight)
+                    for target, weight in targets.items()
+                    if any(data["shortest"] <= count + more <= data["longest"] for more in ends[target])
+                }
                 if kept:
                     plan[name, count] = Table(tuple(kept), tuple(kept.values()))
         return plan

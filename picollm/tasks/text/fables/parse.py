@@ -77,7 +77,9 @@ def parse(text: str, grammar: Grammar | None = None) -> list[Derivation]:
     return found
 
 
-def _enter(grammar: Grammar, text: str, position: int, env: tuple[Any, ...], bits: float, node: str, trace: Any, count: int, stack: list[tuple[Any, ...]]) -> bool:
+def _enter(
+    grammar: Grammar, text: str, position: int, env: tuple[Any, ...], bits: float, node: str, trace: Any, count: int, stack: list[tuple[Any, ...]]
+) -> bool:
     """A sentence has ended at `position`: push what may begin there; True if the story may end there."""
     table = grammar.plan[node, count]
     if position == len(text) and count:
