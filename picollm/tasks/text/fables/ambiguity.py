@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Choice, Grammar, Pieces, fables
+from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Choice, Grammar, Pieces, Value, fables
 from picollm.tasks.text.fables.slices import Slices
 
 DRAWN = "drawn"  # stands for the value of a variable on which no list hangs
@@ -27,10 +27,11 @@ class Frame:
 
 class Thread(NamedTuple):
     frame: Frame | None  # None: the sentence has ended
-    env: tuple[Any, ...]  # what this sentence has drawn and still asks for
+    drawn: tuple[tuple[int, Any], ...]  # what this sentence has drawn and still asks for
     capital: bool
 
 
+Drawn = dict[int, Any]
 Step = tuple[str, list[Thread]]  # the text emitted (then one thread), or "" and the threads it branches into (none: the end)
 
 
@@ -45,6 +46,7 @@ class _Search:
         self.frames: dict[tuple[int, int, int], Frame] = {}
         self.used: dict[int, frozenset[int]] = {}
         self.found: set[str] = set()
+        self.steps: dict[tuple[Any, ...], Step] = {}
         self.parents = {variable.of for variable in grammar.variables}
         self.first = False  # is it the first sentence of the story? Then what is not drawn in it is not drawn at all
 
@@ -53,9 +55,8 @@ class _Search:
         for name, node in nodes.items():
             self.first = name in plan["", 0].options
             sets = dict(node.sets)
-            env = tuple(sets.get(slot) for slot in range(len(self.grammar.variables)))
             for template in node.templates.options:
-                starts[template.id] = self._thread(template.pieces, 0, None, env, True)
+                starts[template.id] = self._thread(template.pieces, 0, None, sets, True)
                 self._alone(template.id, starts[template.id])
         rivals = {(count == 0, tuple(name for name in table.options if name != END)) for (_, count), table in plan.items()}
         for self.first, names in sorted(rivals):
@@ -97,13 +98,20 @@ class _Search:
             if word[:same] != ahead[:same] or (leader.frame is None and not ahead and word[:1] not in ("", " ")):
                 continue
             for thread in threads:
+                if ahead and not word and _letter(thread) not in ("", ahead[0]):
+                    continue
                 if len(word) > len(ahead):
                     stack.append((word[same:], thread, leader, text + word[:same]))
                 else:
                     stack.append((ahead[same:], leader, thread, text + word))
 
     def _step(self, thread: Thread) -> Step:
-        frame, env, capital = thread
+        key = (*thread, self.first)
+        if key not in self.steps:
+            self.steps[key] = self._advance(thread.frame, dict(thread.drawn), thread.capital)
+        return self.steps[key]
+
+    def _advance(self, frame: Frame | None, env: Drawn, capital: bool) -> Step:
         if frame is None:
             return "", []
         piece, index, rest = frame.pieces[frame.index], frame.index + 1, frame.rest
@@ -117,32 +125,30 @@ class _Search:
         if piece[0] == CHOICE:
             return "", [self._thread(option, 0, after, env, capital) for option in self._options(piece[1], env)]
         slot, form = piece[1:]
-        return "", [
-            self._thread(value.form(form), 0, after, (*env[:slot], value if slot in self.parents else DRAWN, *env[slot + 1 :]), capital)
-            for value in self._values(slot, env)
-        ]
+        values = self._values(slot, form, env)
+        return "", [self._thread(value.form(form), 0, after, env | {slot: value if slot in self.parents else DRAWN}, capital) for value in values]
 
-    def _options(self, choice: Choice, env: tuple[Any, ...]) -> Iterator[Pieces]:
+    def _options(self, choice: Choice, env: Drawn) -> Iterator[Pieces]:
         """The options that may be open; who is in focus is not known."""
         for option, tests in zip(choice.options, choice.conditions, strict=True):
-            drawn = [(test.wanted, env[test.slot] is not None) for test in tests if test.character is None]
+            drawn = [(test.wanted, test.slot in env) for test in tests if test.character is None]
             if not any((is_drawn and not wanted) or (self.first and wanted and not is_drawn) for wanted, is_drawn in drawn):
                 yield option
 
-    def _values(self, slot: int, env: tuple[Any, ...]) -> Iterator[Any]:
-        """What the variable may be: any value of its list, or of all its lists if nobody knows which."""
-        if env[slot] is not None and slot in self.parents:
+    def _values(self, slot: int, form: str, env: Drawn) -> Iterator[Any]:
+        """What the variable may be: any value of its list, or of all its lists if nobody knows which; of a drawn one, one value for every text."""
+        if isinstance(env.get(slot), Value):
             yield env[slot]
             return
-        of = self.grammar.variables[slot].of
-        known = of is None or env[of] is not None
+        variable = self.grammar.variables[slot]
+        known = variable.of is None or variable.of in env
         tables = [self.grammar.source(slot, env)] if known else self.slices.lists(slot)
-        yield from {value.text: value for table in tables for value in table.options}.values()
+        yield from {value.form(form) if slot in env else value.text: value for table in tables for value in table.options}.values()
 
-    def _thread(self, pieces: Pieces, index: int, rest: Frame | None, env: tuple[Any, ...], capital: bool) -> Thread:
+    def _thread(self, pieces: Pieces, index: int, rest: Frame | None, env: Drawn, capital: bool) -> Thread:
         frame = self._frame(pieces, index, rest)
         used = self._used(frame)
-        return Thread(frame, tuple(value if slot in used else None for slot, value in enumerate(env)), capital)
+        return Thread(frame, tuple(sorted((slot, value) for slot, value in env.items() if slot in used)), capital)
 
     def _frame(self, pieces: Pieces, index: int, rest: Frame | None) -> Frame | None:
         if index == len(pieces):
@@ -161,13 +167,17 @@ class _Search:
         return self.used[id(frame)]
 
 
+def _letter(thread: Thread) -> str:
+    """The letter that the thread goes on with, if it is plain to see."""
+    piece = thread.frame.pieces[thread.frame.index] if thread.frame else (None,)
+    return str(piece[2 if thread.capital else 1][0]) if piece[0] == LITERAL else ""
+
+
 def _close(threads: list[Thread]) -> Iterator[tuple[Thread, Thread]]:
     """The pairs of threads that may begin with the same letter."""
     groups: dict[str, list[Thread]] = defaultdict(list)
     for thread in threads:
-        frame = thread.frame
-        piece = frame.pieces[frame.index] if frame else (None,)
-        groups[piece[2 if thread.capital else 1][0] if piece[0] == LITERAL else ""].append(thread)
+        groups[_letter(thread)].append(thread)
     silent = groups.pop("", [])
     yield from combinations(silent, 2)
     for group in groups.values():

@@ -20,7 +20,7 @@ which holds the character that it would refer to. Generator, parser and dynamic 
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -45,7 +45,7 @@ END = "END"  # the plan's last node
 LITERAL, PRINT, REFER, CHOICE, SPAN, CAPITAL = range(6)
 Piece = tuple[Any, ...]
 Pieces = tuple[Piece, ...]
-Env = Sequence[Any]
+Env = Sequence[Any] | Mapping[int, Any]
 
 TOKEN = re.compile(
     r"""\{(?P<name>[a-z_]+)(?P<full>!)?(?:@(?P<case>\w+))?(?:\.(?P<form>[\w-]+))?(?:/(?P<person>\w+))?\}
