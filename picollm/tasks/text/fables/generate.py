@@ -66,7 +66,8 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
     out: list[str] = []
     mentions: list[Mention] = []
     spans: list[Span] = []
-    bits, position, capital, uniform = 0.0, 0, False, iter(()).__next__
+    bits, position, capital = 0.0, 0, False
+    uniform: Callable[[], float] = iter([0.0]).__next__
 
     def draw(slot: int) -> Value:
         nonlocal bits
