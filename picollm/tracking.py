@@ -153,6 +153,13 @@ def find(fingerprint: str, stage: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
+def child(name: str, task: str, stage: str, fingerprint: str, metrics: Mapping[str, float], plots: Path) -> None:
+    """A stage's own run below the training it looked at, whose parameters MLflow would not let change any more."""
+    with run(f"{name} {stage}", experiment=task, stage=stage, fingerprint=fingerprint, parent=find(fingerprint, "train")) as tracked:
+        tracked.metrics(metrics)
+        tracked.artifacts(plots, "figures")
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"model": {"n_layer": 2}} -> {"model.n_layer": 2}."""
     result: dict[str, Any] = {}

@@ -42,12 +42,4 @@ def main(study: Study, name: str) -> None:
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
     write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed})
     if seeds:
-        track(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
-
-
-def track(name: str, task: str, stage: str, fingerprint: str, metrics: dict[str, float], plots: Path) -> None:
-    """A run of its own below the training run, whose parameters MLflow would not let change any more."""
-    parent = tracking.find(fingerprint, "train")
-    with tracking.run(f"{name} {stage}", experiment=task, stage=stage, fingerprint=fingerprint, parent=parent) as run:
-        run.metrics(metrics)
-        run.artifacts(plots, "figures")
+        tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)

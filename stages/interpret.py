@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from picollm import devices
+from picollm import devices, tracking
 from picollm.analysis._options import Options
 from picollm.analysis._runner import run_all
 from picollm.config import parse
@@ -10,7 +10,6 @@ from picollm.files import write_json
 from picollm.study import Study
 from picollm.tokens import open_tokens
 from picollm.training.checkpoints import load_model, read_config, seeds_of
-from stages.evaluate import track
 
 
 def main(study: Study, name: str) -> None:
@@ -26,4 +25,4 @@ def main(study: Study, name: str) -> None:
         report = run_all(load_model(folder).to(device), open_tokens(Path("data/tokens") / task), Path("data/raw") / task, options, plots)
     write_json(Path(f"metrics/interpret/{name}.json"), report)
     if seeds:
-        track(name, task, "interpret", read_config(folder)["fingerprint"], {}, plots)
+        tracking.child(name, task, "interpret", read_config(folder)["fingerprint"], {}, plots)

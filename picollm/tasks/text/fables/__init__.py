@@ -1,6 +1,8 @@
 """Fables: short children's stories from a probabilistic grammar whose entropy is known exactly."""
 
+from picollm.tasks.text.fables.entropy import Expectation, expected
+from picollm.tasks.text.fables.facts import statistics
 from picollm.tasks.text.fables.generate import Mention, Sentence, Span, Story, stories
 from picollm.tasks.text.fables.parse import Derivation, log2_probability, parse
 
-__all__ = ["Derivation", "Mention", "Sentence", "Span", "Story", "log2_probability", "parse", "stories"]
+__all__ = ["Derivation", "Expectation", "Mention", "Sentence", "Span", "Story", "expected", "log2_probability", "parse", "statistics", "stories"]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, SPAN, Choice, Grammar, Pieces, Value, fables
+from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
+from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, SPAN, Choice, Pieces
 from picollm.tasks.text.fables.slices import Slices
 
 DRAWN = "drawn"  # stands for the value of a variable on which no list hangs

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import log2
 from typing import Any
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MOVING, PRINT, REFER, Grammar, Piece, Pieces, Value, fables
+from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
+from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MOVING, PRINT, REFER, Piece, Pieces
 from picollm.tasks.text.fables.slices import NOTHING, Slices, Slots
 
 Env = tuple[Any, ...]

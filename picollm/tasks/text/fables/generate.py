@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MENTIONS, MOVING, PRINT, REFER, Grammar, Pieces, Value, fables
+from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
+from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MENTIONS, MOVING, PRINT, REFER, Pieces
 
 BLOCK = 1024  # stories whose randomness is drawn at once: a generator for every story would cost more than the story
 ROW = 256  # uniforms for one story; the longest uses about half of them

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import fsum, log2
 from typing import Any
 
-from picollm.tasks.text.fables.grammar import CAPITAL, CHOICE, END, LITERAL, MOVING, PRINT, REFER, SPAN, Grammar, fables
+from picollm.tasks.text.fables.grammar import END, Grammar, fables
+from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN
 
 FOCUS = -1  # a piece of the parser's own: here a name or description ends
 

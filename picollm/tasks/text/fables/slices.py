@@ -8,7 +8,8 @@ each, where their product would have millions.
 from collections import defaultdict
 from functools import lru_cache
 
-from picollm.tasks.text.fables.grammar import CHOICE, END, LITERAL, MOVING, PRINT, REFER, SPAN, Grammar, Piece, Pieces, Table
+from picollm.tasks.text.fables.grammar import END, Grammar
+from picollm.tasks.text.fables.pieces import CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN, Piece, Pieces, Table
 
 Slots = frozenset[int]
 NOTHING: Slots = frozenset()
