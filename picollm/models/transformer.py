@@ -122,7 +122,7 @@ class Model(models.Model):
 
     def forward(self, ids: Tensor, state: DecodingState | None = None, tap: Tap | None = None) -> Tensor:
         """(B, T) -> logits (B, T, V). Raises UserError beyond a learned position table."""
-        tap = tap or untapped
+        tap = untapped if tap is None else tap  # a tap may well be an empty collection
         start = state.position if state else 0
         x = tap("embed", self.dropout(self._embed(ids, start)))
         for layer, block in enumerate(self.blocks):

@@ -7,6 +7,8 @@ Shapes: B batch, H heads, T time, K key width, V value width, C chunk length, N 
 A state is the sum over past tokens of phi(k) [v, 1]^T, (B, H, K, V + 1): its last column is the normaliser.
 """
 
+from itertools import accumulate
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -66,13 +68,11 @@ def chunked(q: Tensor, k: Tensor, v: Tensor, chunk: int = 64, before: Tensor | N
     if pad:  # after the feature map: a padded key must count as 0, not as elu(0) + 1
         q, k, v = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, v))
     q, k, v = (x.unflatten(2, (-1, chunk)) for x in (q, k, v))  # (B, H, N, C, .)
-    after = (k.mT @ v).cumsum(2)  # (B, H, N, K, V + 1): N states and not T of them is what keeps memory linear and small
-    if before is not None:
-        after = after + before.unsqueeze(2)
-    first = torch.zeros_like(after[:, :, :1]) if before is None else before.unsqueeze(2)
-    inherited = torch.cat((first, after[:, :, :-1]), 2)
-    out = (q @ k.mT).tril_() @ v + q @ inherited  # (B, H, N, C, V + 1)
-    return _normalised(out.flatten(2, 3)[:, :, :T]), after[:, :, -1]
+    added = (k.mT @ v).unbind(2)  # N times (B, H, K, V + 1)
+    # Not cumsum: on CUDA it gives other bits each time. N states and not T of them is what keeps memory linear and small.
+    *inherited, after = accumulate(added, initial=torch.zeros_like(added[0]) if before is None else before)
+    out = (q @ k.mT).tril_() @ v + q @ torch.stack(inherited, 2)  # (B, H, N, C, V + 1)
+    return _normalised(out.flatten(2, 3)[:, :, :T]), after
 
 
 def recurrent_step(q: Tensor, k: Tensor, v: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

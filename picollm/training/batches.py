@@ -81,7 +81,7 @@ def training(tokens: TokenFolder, recipe: Recipe, seed: int) -> tuple[Batches, i
             raise UserError("training.epochs: windows of a text are drawn at random, not counted in epochs; give steps")
         return random_windows(_long_enough(tokens, "train", recipe.context), recipe.context, recipe.batch_size, seed), recipe.steps
     if recipe.data == "fixed":
-        rows = tokens.split("train")
+        rows = _some_rows(tokens, "train")
         steps = recipe.steps or (recipe.epochs or 0) * -(-len(rows) // recipe.batch_size)
         return epochs_of(rows, pad, recipe.batch_size, seed), steps
     kind = tokens.header["kind"]
@@ -98,7 +98,7 @@ def validation(tokens: TokenFolder, recipe: Recipe, most: int = 1024) -> list[Ba
         starts = np.linspace(0, len(stream) - 1 - recipe.context, count).astype(np.int64)
         parts = np.array_split(starts, -(-count // recipe.batch_size))
         return [windows_at(stream, part, recipe.context) for part in parts]
-    rows = tokens.split("validation")[:most]
+    rows = _some_rows(tokens, "validation")[:most]
     return [from_rows(part, tokens.header["tokenizer"]["pad"]) for part in np.array_split(rows, -(-len(rows) // 256))]
 
 
@@ -110,3 +110,10 @@ def _long_enough(tokens: TokenFolder, split: str, context: int) -> np.ndarray:
             "shorten training.context or use a larger corpus"
         )
     return stream
+
+
+def _some_rows(tokens: TokenFolder, split: str) -> np.ndarray:
+    rows = tokens.split(split)
+    if not len(rows):
+        raise UserError(f"{tokens.folder}: the {split} split has no sequences; give the task some")
+    return rows

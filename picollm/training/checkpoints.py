@@ -27,7 +27,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json") if folder.is_dir() else None
     if config is None:
         raise UserError(f"{folder}: no such checkpoint folder; train the run first (dvc repro), or name one that has model.safetensors")
-    if not isinstance(config, dict) or config.get("format") != FORMAT or "model" not in config:
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not {"model", "vocab_size"} <= set(config):
         raise UserError(f"{folder / 'config.json'}: not a checkpoint of format {FORMAT}; train the run again (dvc repro)")
     return config
 
@@ -46,6 +46,8 @@ def save_training(folder: Path, model: models.Model, optimizer: torch.optim.Opti
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
     tensors["random"] = torch.get_rng_state()
+    if model.device.type == "cuda":  # dropout draws where the model is
+        tensors["random_cuda"] = torch.cuda.get_rng_state(model.device)
     name = f"training-{facts['step']}.safetensors"
     _save(folder / name, tensors)
     write_json(folder / "training.json", {**facts, "file": name})
@@ -59,8 +61,12 @@ def load_training(folder: Path, model: models.Model, optimizer: torch.optim.Opti
     if not (folder / "training.json").exists():
         return None
     facts: dict[str, Any] = read_json(folder / "training.json")
+    if not isinstance(facts, dict) or "file" not in facts:
+        raise UserError(f"{folder / 'training.json'}: not a saved training; remove {folder} and train the run again (dvc repro)")
     tensors = _load(folder / facts["file"])
-    torch.set_rng_state(tensors.pop("random"))
+    torch.set_rng_state(tensors["random"])
+    if model.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random_cuda"], model.device)
     _fill(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}, folder)
     whole = optimizer.state_dict()
     whole["state"] = {}

@@ -1,0 +1,82 @@
+"""Positions: rotary scores depend on distances alone, and a table that grows keeps its values."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picollm.nn.positions import Rotary, sinusoids
+
+EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
+
+
+def at(rotary, x, position):
+    return rotary(x.view(1, -1), position)[0]
+
+
+@EXAMPLES
+@given(half=st.integers(1, 16), query=st.integers(0, 500), key=st.integers(0, 500), shift=st.integers(0, 500), seed=st.integers(0, 99))
+def test_a_score_depends_on_the_distance_alone(half, query, key, shift, seed):
+    rotary = Rotary(2 * half, 10_000.0, 8)
+    q, k = torch.randn(2, 2 * half, generator=torch.Generator().manual_seed(seed))
+    here = at(rotary, q, query) @ at(rotary, k, key)
+    there = at(rotary, q, query + shift) @ at(rotary, k, key + shift)
+    torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
+
+
+def test_a_score_does_depend_on_the_distance():
+    rotary, x = Rotary(8, 10_000.0, 8), torch.ones(8)
+    scores = [float(at(rotary, x, 0) @ at(rotary, x, distance)) for distance in range(4)]  # half a turn of the fastest pair
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] - scores[3] > 1
+
+
+def test_each_pair_of_channels_turns_by_its_own_angle():
+    rotary = Rotary(4, 100.0, 8)
+    turned = at(rotary, torch.tensor([1.0, 0.0, 1.0, 0.0]), 3)
+    expected = [math.cos(3), math.sin(3), math.cos(0.3), math.sin(0.3)]  # theta^(-2i/K) is 1 and 1/10
+    torch.testing.assert_close(turned, torch.tensor(expected))
+
+
+@EXAMPLES
+@given(T=st.integers(1, 40), start=st.integers(0, 40))
+def test_turning_keeps_lengths_and_slices(T, start):
+    rotary = Rotary(6, 10_000.0, 100)
+    x = torch.randn(2, 3, start + T, 6, generator=torch.Generator().manual_seed(0))
+    whole = rotary(x)
+    torch.testing.assert_close(whole.norm(dim=-1), x.norm(dim=-1))
+    torch.testing.assert_close(rotary(x[:, :, start:], start), whole[:, :, start:])
+
+
+def test_a_table_that_grew_has_the_values_of_one_made_large():
+    small, large = Rotary(8, 10_000.0, 2), Rotary(8, 10_000.0, 64)
+    x = torch.randn(50, 8)
+    assert torch.equal(small(x), large(x))
+    assert len(small.turn) == 50
+    assert torch.equal(small.turn, large.turn[:50])
+
+
+def test_a_table_that_grew_in_inference_mode_still_serves_training():
+    rotary, x = Rotary(8, 10_000.0, 2), torch.randn(20, 8, requires_grad=True)
+    with torch.inference_mode():
+        rotary(x)
+    rotary(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_the_table_is_no_part_of_a_checkpoint():
+    assert Rotary(8, 10_000.0, 4).state_dict() == {}
+
+
+@EXAMPLES
+@given(length=st.integers(1, 50), half=st.integers(1, 20), start=st.integers(0, 1000))
+def test_sinusoids_are_those_of_the_paper(length, half, start):
+    table = sinusoids(length, 2 * half, start)
+    assert table.shape == (length, 2 * half)
+    assert table.dtype == torch.float32
+    for row, i in ((0, 0), (length - 1, half - 1)):
+        angle = (start + row) / 10_000 ** (2 * i / (2 * half))
+        assert float(table[row, 2 * i]) == pytest.approx(math.sin(angle), abs=1e-6)
+        assert float(table[row, 2 * i + 1]) == pytest.approx(math.cos(angle), abs=1e-6)
