@@ -208,10 +208,11 @@ def test_the_parser_finds_the_generators_derivation(sample):
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from("abcdefghijklmnopqrstuvwxyzABTS ,.\"'"))
 def test_the_parser_refuses_a_changed_letter(index, position, letter):
-    text = next(stories(3, index % 1024, 1)).text
-    position %= len(text)
+    story = next(stories(3, index % 1024, 1))
+    text, position = story.text, position % len(story.text)
     changed = text[:position] + letter + text[position + 1 :]
-    assert changed == text or log2_probability(changed) is None
+    # Nora may turn into Dora, if she is named but once: another story, with other values.
+    assert changed == text or all(derivation.values != story.values for derivation in parse(changed))
 
 
 def test_the_parser_refuses_what_is_no_story(sample):

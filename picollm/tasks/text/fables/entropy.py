@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log2
 from typing import Any
 
-from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
+from picollm.tasks.text.fables.grammar import END, Grammar, Template, Value, fables
 from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MOVING, PRINT, REFER, Piece, Pieces
 from picollm.tasks.text.fables.slices import NOTHING, Slices, Slots
 
@@ -87,16 +87,26 @@ class _Program:
             layer, count = following, count + 1
 
     def _sentence(self, name: str, env: Env) -> Outcome:
-        """A sentence of the node."""
-        node = self.grammar.nodes[name]
-        kept, sets = self.slots & self.slices.live[name], dict(node.sets)
-        env = tuple(sets.get(slot, value) if slot in kept else None for slot, value in enumerate(env))
-        key = (id(node), env, NOTHING)
+        """A sentence of the node; of its end, what may still matter."""
+        key = (id(self.grammar.nodes[name]), env, NOTHING)
         if key not in self.memory:
-            templates = node.templates
-            parts = [(p, self._walk(template.pieces, env, NOTHING)) for template, p in zip(templates.options, templates.p, strict=True)]
-            self.memory[key] = self._mix(templates.entropy * self.counts(NOTHING), parts)
+            node, kept = self.grammar.nodes[name], self.slices.later[name]
+            for slot, value in node.sets:
+                env = _put(env, slot, value) if slot in self.slots else env
+            parts = [(p, self._template(template, env)) for template, p in zip(node.templates.options, node.templates.p, strict=True)]
+            bits, size, states = self._mix(node.templates.entropy * self.counts(NOTHING), parts)
+            ends: States = defaultdict(float)
+            for end, weight in states.items():
+                ends[tuple([value if slot in kept else None for slot, value in enumerate(end)])] += weight
+            self.memory[key] = bits, size, ends
         return self.memory[key]
+
+    def _template(self, template: Template, env: Env) -> Outcome:
+        """Walked once for all states that differ only in what the template does not look at."""
+        looked = self.slices.looked[template.id]
+        bits, size, states = self._walk(template.pieces, tuple([value if slot in looked else None for slot, value in enumerate(env)]), NOTHING)
+        ends = {tuple([end[slot] if slot in looked else value for slot, value in enumerate(env)]): weight for end, weight in states.items()}
+        return bits, size, ends
 
     def _walk(self, pieces: Pieces, env: Env, context: Slots) -> Outcome:
         """The pieces from one state, reached through choices that read `context`."""

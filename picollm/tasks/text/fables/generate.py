@@ -44,7 +44,7 @@ class Story:
     sentences: tuple[Sentence, ...]
     mentions: tuple[Mention, ...]
     spans: tuple[Span, ...]
-    values: dict[str, str]  # every variable that was drawn
+    values: dict[str, str]  # every variable that was drawn, as its text stands in the data
 
 
 def stories(seed: int, start: int, count: int, grammar: Grammar | None = None) -> Iterator[Story]:

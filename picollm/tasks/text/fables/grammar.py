@@ -9,12 +9,13 @@ A text of the data is a sequence of pieces, written so:
     {hero!}               the same, but never a pronoun
     {hero.his}            this pronoun and nothing else
     ~jump ~be/p ~be@crowd a verb to inflect; with a plural subject; agreeing with the number of a variable's value
+    ~be.s@crowd           the same in the present (otherwise the form that was asked for, in a template the past)
     (little|young|)       one of several texts, equally likely
     [scope:...]           a span to be annotated; [hero.name:...] one that mentions a character
     ^                     what follows begins with a capital (as every sentence does)
 
 The state of a story is one sequence `env`: a slot for each variable (None until drawn), then one for each pronoun,
-which holds the character that it would refer to. Generator, parser and dynamic program share this module and nothing else.
+which holds the character that it would refer to. Generator, parser and dynamic program share this module and `pieces`, nothing else.
 """
 
 import hashlib

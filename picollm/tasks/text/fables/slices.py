@@ -16,7 +16,7 @@ NOTHING: Slots = frozenset()
 
 
 class Slices:
-    """`slices`: the sets of slots to compute with; `live[node]`: the slots that the node or a later one looks at."""
+    """`slices`: the sets of slots to compute with; `looked[template]`, `later[node]`: the slots that the template looks at, or any node after this one."""
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
@@ -24,13 +24,13 @@ class Slices:
         self._influences: dict[int, set[int]] = defaultdict(set)
         self._needs: set[Slots] = {NOTHING}
         self._looked: set[int] = set()
-        self.live: dict[str, Slots] = {}
-        for name, node in grammar.nodes.items():
-            self.live[name] = NOTHING.union(*(self.looks(template.pieces) for template in node.templates.options))
+        self.looked = {template.id: self.looks(template.pieces) for node in grammar.nodes.values() for template in node.templates.options}
+        looked = {name: NOTHING.union(*(self.looked[template.id] for template in node.templates.options)) for name, node in grammar.nodes.items()}
+        self.later: dict[str, Slots] = dict.fromkeys(grammar.nodes, NOTHING)
         for _ in grammar.nodes:  # often enough for every node to hear of every later one
             for (name, _), table in grammar.plan.items():
                 if name:
-                    self.live[name] = self.live[name].union(*(self.live[target] for target in table.options if target != END))
+                    self.later[name] = self.later[name].union(*(looked[target] | self.later[target] for target in table.options if target != END))
         closures = sorted({self._closure(need) for need in self._needs}, key=lambda slots: (-len(slots), sorted(slots)))
         self.slices: list[Slots] = []
         for closure in closures:

@@ -1,0 +1,193 @@
+"""What every model promises, checked for every entry of the registry: a new file under picollm/models/ is tested as it is.
+
+`VARIANTS` lists the configurations worth checking apart; an entry that is not listed is checked with its defaults.
+"""
+
+from dataclasses import fields
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from picollm import load, models, registry
+from picollm.errors import UserError
+from picollm.training import checkpoints, optimizers
+from picollm.training.recipe import Recipe
+
+V = 13
+SMALL = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_ff": 48, "block_size": 24}  # as far as a model has such parameters
+VARIANTS = {
+    "transformer": [
+        {"attention": "softmax"},
+        {"attention": "linear"},
+        {"attention": "linear", "attention_form": "chunked", "chunk": 4},
+        {"attention": "softmax", "positions": "learned"},
+        {"attention": "linear", "positions": "learned"},
+        {"attention": "softmax", "positions": "sinusoidal", "norm": "rmsnorm"},
+        {"attention": "softmax", "positions": "none", "activation": "swiglu"},
+        {"attention": "linear", "positions": "none", "tie_embeddings": False, "bias": False},
+        {"attention": "softmax", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "tie_embeddings": False, "n_head": 1},
+    ],
+    "lstm": [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "lstm", "tie_embeddings": False, "n_layer": 1}],
+}
+CASES = [{"kind": kind, **variant} for kind in registry.names("models") for variant in VARIANTS.get(kind, [{}])]
+
+
+def name_of(case):
+    return "-".join(str(value) if isinstance(value, str) else f"{key}={value}" for key, value in case.items())
+
+
+@pytest.fixture(params=CASES, ids=name_of)
+def block(request):
+    known = {field.name for field in fields(registry.load("models", request.param["kind"], "kind").Config)}
+    return {**{key: value for key, value in SMALL.items() if key in known}, **request.param}
+
+
+def build(block, seed=0):
+    torch.manual_seed(seed)
+    return models.build(block, V, "model")
+
+
+@pytest.fixture
+def model(block):
+    return build(block).eval()
+
+
+def draw(B, T, seed=0):
+    return torch.randint(0, V, (B, T), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 11)])
+def test_logits_are_finite_float32_for_every_token(model, B, T):
+    logits = model(draw(B, T))
+    assert logits.shape == (B, T, V)
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+    assert model.vocab_size == V
+
+
+@torch.no_grad()
+def test_a_fresh_model_knows_nothing(model):
+    loss = F.cross_entropy(model(draw(8, 20)).flatten(0, 1), draw(8, 20, seed=1).flatten())
+    assert float(loss) == pytest.approx(log(V), abs=0.15)
+
+
+@torch.no_grad()
+def test_no_token_sees_a_later_one(model):
+    ids = draw(2, 12)
+    logits = model(ids)
+    for t in range(12):
+        changed = ids.clone()
+        changed[:, t] = (ids[:, t] + 1) % V
+        again = model(changed)
+        torch.testing.assert_close(again[:, :t], logits[:, :t], atol=1e-6, rtol=0)
+        assert (again[:, t:] - logits[:, t:]).abs().amax((0, 2)).min() > 1e-6, "a later token does not see this one"
+
+
+def test_gradients_reach_the_past_and_only_the_past(model):
+    seen = {}
+    model.embed.register_forward_hook(lambda module, args, output: seen.update(embedded=output.retain_grad() or output))
+    model(draw(1, 9))[0, 5].logsumexp(-1).backward()
+    reached = seen["embedded"].grad[0].abs().amax(-1)  # (T,)
+    assert (reached[:6] > 0).all()
+    assert (reached[6:] == 0).all()
+
+
+@torch.no_grad()
+def test_a_sequence_does_not_depend_on_its_batch(model):
+    ids = draw(4, 10)
+    torch.testing.assert_close(model(ids)[2:3], model(ids[2:3]), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cuts", [[1] * 20, [7, 1, 1, 5, 6], [20], [1, 19]], ids=str)
+def test_a_state_gives_the_logits_of_the_full_pass(model, cuts):
+    ids, start, parts = draw(2, 20), 0, []
+    state = model.empty_state(2, 20)
+    for count in cuts:
+        parts.append(model(ids[:, start : start + count], state=state))
+        start += count
+        assert state.position == start
+    torch.testing.assert_close(torch.cat(parts, 1), model(ids), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_states_know_nothing_of_each_other(model):
+    first, second = model.empty_state(1, 9), model.empty_state(1, 9)
+    a, b = draw(1, 8, seed=1), draw(1, 8, seed=2)
+    for t in range(8):
+        last = model(a[:, t : t + 1], state=first), model(b[:, t : t + 1], state=second)
+    torch.testing.assert_close(last[0], model(a)[:, -1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(last[1], model(b)[:, -1:], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_saved_model_comes_back_bit_for_bit(model, block, tmp_path):
+    for parameter in model.parameters():  # away from the initial values, which a rebuilt model has anyway
+        parameter.add_(0.01)
+    checkpoints.save_model(tmp_path, model, {"model": block})
+    again = load(tmp_path)
+    assert not again.training
+    assert again.config == model.config
+    assert again.n_parameters == model.n_parameters
+    assert {name: value.tolist() for name, value in again.state_dict().items()} == {name: value.tolist() for name, value in model.state_dict().items()}
+    assert torch.equal(again(draw(2, 15)), model(draw(2, 15)))
+    assert (again.head.weight is again.embed.weight) == block.get("tie_embeddings", True)
+
+
+def test_the_same_seed_gives_the_same_weights(block):
+    first, same, other = build(block), build(block), build(block, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True))
+    assert not torch.equal(first.embed.weight, other.embed.weight)
+
+
+def test_one_batch_is_learned_by_heart(block):
+    model, ids = build(block), draw(4, 13)
+    ids[:, 0] = torch.arange(4)  # tells the rows apart
+    optimizer = optimizers.build(model, Recipe(steps=1, lr=1e-2, weight_decay=0.0))
+    for _ in range(300):
+        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.1:
+            return
+    pytest.fail(f"the loss is still {loss.item():.3f}")
+
+
+def test_every_parameter_is_trained(model):
+    model(draw(3, 14)).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_number_of_parameters_counts_a_tied_matrix_once(model):
+    assert model.n_parameters == sum({id(p): p.numel() for p in model.parameters()}.values())
+    assert f"{model.n_parameters:,} parameters" in repr(model)
+
+
+@torch.no_grad()
+def test_dropout_acts_in_training_alone(block):
+    model = build({**block, "dropout": 0.5})
+    ids = draw(2, 10)
+    assert not torch.equal(model(ids), model(ids))
+    model.eval()
+    assert torch.equal(model(ids), model(ids))
+    assert torch.equal(model(ids), build(block).eval()(ids))
+
+
+@torch.no_grad()
+def test_a_sequence_longer_than_the_model_takes_is_a_user_error(model):
+    if model.max_length is None:
+        assert model(draw(1, 60)).isfinite().all()  # beyond block_size
+    else:
+        assert model(draw(1, model.max_length)).isfinite().all()
+        with pytest.raises(UserError, match=r"^model\.block_size: .*24.* 25 tokens"):
+            model(draw(1, model.max_length + 1))
+        state = model.empty_state(1, 30)
+        model(draw(1, model.max_length), state=state)
+        with pytest.raises(UserError, match="25 tokens"):
+            model(draw(1, 1), state=state)

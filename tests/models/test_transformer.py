@@ -1,0 +1,190 @@
+"""The transformer: its configuration, size, initial weights, and the taps that look inside and edit."""
+
+import pytest
+import torch
+
+from picollm import models
+from picollm.config import parse
+from picollm.errors import UserError
+from picollm.models.transformer import Config, Model, attention_matrices
+from picollm.nn.taps import Recorder
+
+V = 17
+SITES = ("resid_pre", "q", "k", "v", "z", "attn_out", "resid_mid", "mlp_pre", "mlp_post", "resid_post")
+
+
+def build(**settings):
+    torch.manual_seed(0)
+    return Model(Config(**{"d_model": 32, "n_head": 4, "n_layer": 2, "block_size": 32, **settings}), V).eval()
+
+
+@pytest.fixture(params=["softmax", "linear"])
+def model(request):
+    return build(attention=request.param)
+
+
+@pytest.fixture
+def ids():
+    return torch.randint(0, V, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+def test_every_site_is_tapped_in_order(model, ids):
+    recorder = Recorder()
+    model(ids, tap=recorder)
+    assert list(recorder.values) == ["embed", *(f"{layer}.{site}" for layer in range(2) for site in SITES), "ln_f", "logits"]
+
+
+def test_sites_have_the_shapes_of_the_contract(model, ids):
+    recorder = Recorder()
+    logits = model(ids, tap=recorder)
+    heads, residual = (2, 4, 9, 8), (2, 9, 32)
+    shapes = dict.fromkeys(("q", "k", "v", "z"), heads) | dict.fromkeys(("mlp_pre", "mlp_post"), (2, 9, 128))
+    for site in SITES:
+        assert recorder[f"1.{site}"].shape == shapes.get(site, residual), site
+    assert recorder["embed"].shape == recorder["ln_f"].shape == residual
+    assert torch.equal(recorder["logits"], logits)
+
+
+@torch.no_grad()
+def test_recording_leaves_the_logits_bitwise_the_same(model, ids):
+    assert torch.equal(model(ids, tap=Recorder()), model(ids))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("site", ["embed", *(f"{layer}.{site}" for layer in range(2) for site in SITES), "ln_f", "logits"])
+def test_an_edit_at_any_site_changes_the_logits(model, ids, site):
+    edited = model(ids, tap=lambda name, value: value.flip(-1) if name == site else value)
+    assert not torch.allclose(edited, model(ids))
+
+
+@torch.no_grad()
+def test_an_edit_acts_from_its_position_on(model, ids):
+    def erase(name, value):
+        return value.index_fill(1, torch.tensor([4]), 0.0) if name == "0.resid_mid" else value
+
+    edited, plain = model(ids, tap=erase), model(ids)
+    torch.testing.assert_close(edited[:, :4], plain[:, :4])
+    assert (edited[:, 4:] - plain[:, 4:]).abs().amax((0, 2)).min() > 0
+
+
+def test_a_tap_that_is_an_empty_collection_is_used(model, ids):
+    class Names(list):
+        def __call__(self, name, value):
+            self.append(name)
+            return value
+
+    names = Names()
+    model(ids, tap=names)
+    assert len(names) == 2 * len(SITES) + 3
+
+
+@torch.no_grad()
+def test_the_residual_stream_is_a_sum(model, ids):
+    r = Recorder()
+    model(ids, tap=r)
+    torch.testing.assert_close(r["0.resid_mid"], r["0.resid_pre"] + r["0.attn_out"])
+    assert torch.equal(r["0.resid_pre"], r["embed"])
+    assert torch.equal(r["1.resid_pre"], r["0.resid_post"])
+
+
+@torch.no_grad()
+def test_the_matrices_are_those_that_made_the_output(model, ids):
+    r = Recorder()
+    model(ids, tap=r)
+    matrices = attention_matrices(model, ids)
+    assert matrices.shape == (2, 2, 4, 9, 9)
+    for layer in range(2):
+        assert torch.equal(matrices[layer], model.attention_weights(r, layer))
+        torch.testing.assert_close(matrices[layer] @ r[f"{layer}.v"], r[f"{layer}.z"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(matrices.sum(-1), torch.ones(2, 2, 4, 9))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("positions", ["rope", "learned", "none"])
+def test_the_forms_of_linear_attention_give_one_model(positions):
+    ids = torch.randint(0, V, (2, 30))
+    by_form = {form: build(attention="linear", positions=positions, attention_form=form, chunk=8) for form in ("auto", "parallel", "chunked")}
+    expected = by_form["parallel"](ids)
+    for model in by_form.values():
+        torch.testing.assert_close(model(ids), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_only_positions_tell_an_order_apart():
+    """With one layer and no positions, the last token sees the earlier ones as a bag."""
+    ids = torch.tensor([[1, 2, 3, 4, 5], [3, 1, 4, 2, 5]])
+    for positions in ("none", "rope", "learned", "sinusoidal"):
+        first, second = build(n_layer=1, positions=positions)(ids)[:, -1]
+        assert torch.allclose(first, second, atol=1e-6) == (positions == "none"), positions
+
+
+def size(config):
+    D, inner = config.d_model, config.inner_width
+    bias = int(config.bias)
+    norm = D * (1 if config.norm == "rmsnorm" else 1 + bias)
+    up = 2 * inner if config.activation == "swiglu" else inner
+    layer = 2 * norm + 3 * D * (D + bias) + D * (D + bias) + up * (D + bias) + D * (inner + bias)
+    table = config.block_size * D if config.positions == "learned" else 0
+    return V * D * (1 if config.tie_embeddings else 2) + table + config.n_layer * layer + norm
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"attention": "linear"},
+        {"positions": "learned"},
+        {"norm": "rmsnorm", "activation": "swiglu"},
+        {"bias": False, "tie_embeddings": False},
+        {"d_ff": 50},
+    ],
+    ids=str,
+)
+def test_the_number_of_parameters(settings):
+    model = build(**settings)
+    assert model.n_parameters == size(model.config)
+
+
+def test_both_kinds_of_attention_and_of_mlp_are_alike_in_size():
+    softmax, linear, gated = build(), build(attention="linear"), build(activation="swiglu", bias=False)
+    assert softmax.n_parameters == linear.n_parameters
+    assert gated.n_parameters == pytest.approx(build(bias=False).n_parameters, rel=0.02)
+
+
+def test_initial_weights_are_those_of_gpt2():
+    model = build(d_model=128, n_layer=8)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            assert torch.equal(parameter, torch.full_like(parameter, float("norm" in name and name.endswith("weight")))), name
+        else:
+            std = 0.02 / 4 if name.endswith(("attention.out.weight", "mlp.down.weight")) else 0.02  # 4 = sqrt(2 x 8 layers)
+            assert parameter.std().item() == pytest.approx(std, rel=0.06), name
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"n_head": 6, "d_model": 128}, "runs.a.model.n_head: 6 does not divide d_model 128"),
+        ({"n_head": 4, "d_model": 12}, "runs.a.model.n_head: gives heads of odd width 3"),
+        ({"d_model": 5, "n_head": 1, "positions": "sinusoidal"}, "runs.a.model.d_model: sinusoidal positions need an even width"),
+        ({"n_layer": 0}, "runs.a.model.n_layer: must be at least 1, not 0"),
+        ({"d_ff": 0}, "runs.a.model.d_ff: must be at least 1"),
+        ({"dropout": 1.0}, "runs.a.model.dropout: must be in [0, 1)"),
+        ({"attention": "linaer"}, "runs.a.model.attention: input should be 'softmax' or 'linear', not \"linaer\""),
+        ({"n_heads": 2}, "runs.a.model.n_heads: unknown parameter (did you mean 'n_head'? known:"),
+        ({"d_model": "128"}, 'runs.a.model.d_model: input should be a valid integer, not "128"'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_in_the_configuration_is_named_by_its_path(block, message):
+    with pytest.raises(UserError) as caught:
+        parse(Config, {"kind": "transformer", **block}, "runs.a.model")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_kind_of_model_is_named_with_a_guess():
+    with pytest.raises(UserError, match=r"^runs\.a\.model\.kind: unknown 'transformr' \(did you mean 'transformer'\?"):
+        models.build({"kind": "transformr"}, V, "runs.a.model")
+    with pytest.raises(UserError, match=r"^runs\.a\.model\.kind: unknown None"):
+        models.build({}, V, "runs.a.model")

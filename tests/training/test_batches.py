@@ -1,0 +1,158 @@
+"""Batches: functions of the step alone, every row once an epoch, padding never scored."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picollm.errors import UserError
+from picollm.tokens import open_tokens, write_header, write_split
+from picollm.training import batches
+from picollm.training.batches import IGNORED, epochs_of, from_rows, random_windows, windows_at
+from picollm.training.recipe import Recipe
+
+PAD = 99
+EXAMPLES = settings(deadline=None, derandomize=True, max_examples=40)
+
+
+def numbered(n, length=3):
+    """Rows that can be told apart by their first id."""
+    return np.stack([np.arange(n), *[np.full(n, 7)] * (length - 1)], 1).astype(np.uint16)
+
+
+def same(a, b):
+    return torch.equal(a.inputs, b.inputs) and torch.equal(a.targets, b.targets)
+
+
+@EXAMPLES
+@given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=6))
+def test_padding_is_never_scored(lengths):
+    rows = np.full((len(lengths), 8), PAD)
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = np.arange(length)
+    batch = from_rows(rows, PAD)
+    assert batch.inputs.shape == batch.targets.shape == (len(lengths), 7)
+    assert batch.tokens == sum(length - 1 for length in lengths)
+    assert (batch.targets != PAD).all()
+    scored = batch.targets != IGNORED
+    assert torch.equal(batch.targets[scored], batch.inputs[scored] + 1)
+
+
+def test_a_wrong_answer_in_the_padding_costs_nothing():
+    batch = from_rows(np.array([[1, 2, 3, PAD, PAD], [4, 5, 6, 7, 8]]), PAD)
+    logits = torch.randn(2, 4, 100)
+    changed = logits.clone()
+    changed[0, 2:] = torch.randn(2, 100)
+    losses = [torch.nn.functional.cross_entropy(x.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED) for x in (logits, changed)]
+    assert torch.equal(*losses)
+
+
+@EXAMPLES
+@given(n=st.integers(1, 50), size=st.integers(1, 20), seed=st.integers(0, 5), epoch=st.integers(0, 3))
+def test_an_epoch_has_every_row_once(n, size, seed, epoch):
+    feed, steps = epochs_of(numbered(n), PAD, size, seed), -(-n // size)
+    seen = [feed(epoch * steps + step).inputs[:, 0] for step in range(steps)]
+    assert sorted(torch.cat(seen).tolist()) == list(range(n))
+    assert {len(part) for part in seen[:-1]} <= {size}
+
+
+def test_each_epoch_and_each_seed_has_an_order_of_its_own():
+    def order(seed, epoch):
+        feed = epochs_of(numbered(100), PAD, 10, seed)
+        return torch.cat([feed(10 * epoch + step).inputs[:, 0] for step in range(10)]).tolist()
+
+    assert len({tuple(order(seed, epoch)) for seed in range(2) for epoch in range(3)}) == 6
+
+
+def feeds(seed=0):
+    return {
+        "epochs": epochs_of(numbered(23), PAD, 5, seed),
+        "windows": random_windows(np.arange(500) % 90, 8, 5, seed),
+    }
+
+
+@pytest.mark.parametrize("name", ["epochs", "windows"])
+@EXAMPLES
+@given(steps=st.lists(st.integers(0, 40), min_size=1, max_size=12))
+def test_a_batch_depends_on_the_step_and_on_nothing_that_came_before(name, steps):
+    """Asked for in any order, and with other random numbers drawn in between."""
+    feed = feeds()[name]
+    for step in steps:
+        np.random.seed(step)
+        torch.manual_seed(step)
+        assert same(feed(step), feeds()[name](step))
+
+
+def test_another_seed_or_step_has_other_windows():
+    feed, other = feeds()["windows"], feeds(1)["windows"]
+    assert not same(feed(0), feed(1))
+    assert not same(feed(0), other(0))
+
+
+@EXAMPLES
+@given(context=st.integers(1, 20), more=st.integers(1, 30), step=st.integers(0, 50))
+def test_windows_lie_in_the_stream_and_targets_are_one_later(context, more, step):
+    stream = np.arange(context + more)
+    batch = random_windows(stream, context, 16, 0)(step)
+    assert batch.inputs.shape == (16, context)
+    assert torch.equal(batch.targets, batch.inputs + 1)
+    assert batch.tokens == 16 * context
+
+
+def test_every_window_of_a_stream_can_be_drawn():
+    feed = random_windows(np.arange(12), 8, 64, 0)
+    assert set(feed(0).inputs[:, 0].tolist()) == {0, 1, 2, 3}
+    assert windows_at(np.arange(12), np.array([3]), 8).targets[0, -1] == 11
+
+
+@pytest.fixture
+def rows(tmp_path):
+    data = {"train": numbered(10), "validation": numbered(600), "empty": numbered(0)}
+    splits = {name: write_split(tmp_path / "rows", name, [ids], 1000, row_length=3) for name, ids in data.items()}
+    write_header(tmp_path / "rows", kind="numeric", vocab_size=1000, tokenizer={"kind": "integers", "pad": PAD}, splits=splits)
+    return open_tokens(tmp_path / "rows")
+
+
+@pytest.fixture
+def text(tmp_path):
+    splits = {name: write_split(tmp_path / "text", name, [np.arange(size)], 1000) for name, size in (("train", 200), ("validation", 101))}
+    write_header(tmp_path / "text", kind="text", vocab_size=1000, tokenizer={"kind": "chars"}, splits=splits)
+    return open_tokens(tmp_path / "text")
+
+
+def test_epochs_are_counted_in_steps(rows):
+    _, steps = batches.training(rows, Recipe(epochs=3, data="fixed", batch_size=4), seed=0)
+    assert steps == 9
+
+
+def test_validation_is_the_same_every_time_and_scores_every_row(rows, text):
+    for tokens, recipe in ((rows, Recipe(steps=1)), (text, Recipe(steps=1, context=10, batch_size=4))):
+        once, again = (batches.validation(tokens, recipe) for _ in range(2))
+        assert len(once) == len(again) > 1
+        assert all(same(a, b) for a, b in zip(once, again, strict=True))
+    assert sum(batch.tokens for batch in once) == 100  # ten windows of ten, end to end
+    assert torch.cat([batch.inputs for batch in once])[:, 0].tolist() == list(range(0, 100, 10))
+    assert sum(batch.tokens for batch in batches.validation(rows, Recipe(steps=1))) == 1200
+    assert sum(batch.tokens for batch in batches.validation(rows, Recipe(steps=1), most=7)) == 14
+
+
+def test_a_corpus_shorter_than_a_context_is_a_user_error(text):
+    for call in (lambda recipe: batches.training(text, recipe, 0), lambda recipe: batches.validation(text, recipe)):
+        with pytest.raises(UserError, match=r"fewer than one context of 200 .* shorten training\.context"):
+            call(Recipe(steps=1, context=200))
+
+
+def test_epochs_of_a_text_are_a_user_error(text):
+    with pytest.raises(UserError, match=r"^training\.epochs: .* give steps"):
+        batches.training(text, Recipe(epochs=1, data="fixed"), 0)
+
+
+def test_a_split_without_sequences_is_a_user_error(rows):
+    for split in ("train", "validation"):
+        rows.header["splits"][split] = rows.header["splits"]["empty"]
+        (rows.folder / f"{split}.bin").write_bytes(b"")
+    with pytest.raises(UserError, match="the train split has no sequences"):
+        batches.training(rows, Recipe(epochs=1, data="fixed"), 0)
+    with pytest.raises(UserError, match="the validation split has no sequences"):
+        batches.validation(rows, Recipe(steps=1))
