@@ -1,5 +1,8 @@
 """Checkpoints: a folder of safetensors and JSON, enough to rebuild the model, or to resume a training; nothing is unpickled."""
 
+import errno
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -99,8 +102,9 @@ def _save(path: Path, tensors: dict[str, Tensor]) -> None:
     with atomic(path) as temporary:
         try:
             save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary)
-        except SafetensorError as error:  # its Rust side wraps "No space left on device"
-            raise OSError(28 if "os error 28" in str(error) else 5, str(error)) from error
+        except SafetensorError as error:  # its Rust side wraps "No space left on device (os error 28)"
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(*((code := int(number[1]), os.strerror(code)) if number else (errno.EIO, str(error)))) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -118,6 +122,7 @@ def _fill(model: models.Model, weights: dict[str, Tensor], folder: Path) -> None
     except RuntimeError as error:
         raise UserError(f"{folder}: the weights do not fit the model that config.json describes ({str(error).splitlines()[-1].strip()})") from error
     missing = [name for name in missing if not _is_tied_copy(model, name)]
+    unexpected += [name for name in weights if _is_tied_copy(model, name)]  # it would silently become the embedding
     if missing or unexpected:
         raise UserError(f"{folder}: weights of another model (missing {missing[:3]}, unexpected {unexpected[:3]}); use those that belong to config.json")
 
