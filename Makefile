@@ -29,10 +29,10 @@ smoke: $(READY)  ## the whole pipeline in a few minutes, in a copy in .smoke
 	cd .smoke && git init -q && dvc repro && python -m picollm info
 
 test: $(READY)
-	python -m pytest -m "not slow"
+	python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(READY)
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	ruff check .

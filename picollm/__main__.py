@@ -6,9 +6,9 @@ from picollm.errors import exit_on_user_error
 
 def main() -> None:
     allocator.apply()
-    from picollm.cli import app
+    from picollm import cli
 
-    exit_on_user_error(lambda: app(standalone_mode=True))
+    exit_on_user_error(cli.main)
 
 
 if __name__ == "__main__":

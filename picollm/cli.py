@@ -1,13 +1,16 @@
 """The command line: `info` says what there is, `sample` asks a trained model to go on."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from picollm.config import parse, read
 from picollm.errors import UserError, did_you_mean
 from picollm.files import read_json
+from picollm.study import Study
 
 app = typer.Typer(
     help="A study bench of tiny language models. `make study` trains them, these commands ask them.",
@@ -38,7 +41,7 @@ def sample(
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="only the k most probable tokens")] = None,
     top_p: Annotated[float | None, typer.Option(help="only the most probable tokens that together reach p")] = None,
-    seed: Annotated[int, typer.Option(help="of the random choices")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the random choices")] = 0,
     model_seed: Annotated[int, typer.Option(help="which of the run's models")] = 0,
 ) -> None:
     """Continue a prompt, token by token.
@@ -52,8 +55,24 @@ def sample(
 
     sampling = parse(Sampling, {"temperature": temperature, "top_k": top_k, "top_p": top_p}, "sample")
     folder = _checkpoint(run, model_seed)
-    tokenizer = read_config(folder)["tokenizer"]
-    print(prompt, continuation(load(folder), tokenizer, prompt, length, sampling, seed), sep=" " if tokenizer["kind"] == "integers" else "")
+    facts = read_config(folder, "tokenizer", "whole")
+    print(prompt, continuation(load(folder), facts, prompt, length, sampling, seed), sep=" " if facts["tokenizer"]["kind"] == "integers" else "")
+
+
+def main() -> None:
+    """The command line with all errors in one line, typer's own too."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except TyperException as error:
+        if not error.format_message():  # a command without arguments has shown its help
+            sys.exit(2)
+        raise UserError(f"{error.format_message().rstrip('.')}; see python -m picollm --help") from error
+
+
+def _runs() -> dict[str, Any]:
+    return Study(read()).params["runs"]
 
 
 def _checkpoint(run: str, seed: int) -> Path:
@@ -65,9 +84,9 @@ def _checkpoint(run: str, seed: int) -> Path:
         trained = [path.parent.name for path in CHECKPOINTS.glob("*/run.json")]
         if run in trained:
             raise UserError(f"{folder}: no such model; the run has {', '.join(sorted(path.name for path in (CHECKPOINTS / run).glob('seed*'))) or 'none'}")
-        if run in (read().get("runs") or {}):
+        if run in _runs():
             raise UserError(f"{run}: is not trained yet; run `dvc repro train@{run}` or make study")
-        raise UserError(f"{run}: no such run {did_you_mean(run, read().get('runs') or {})}")
+        raise UserError(f"{run}: no such run {did_you_mean(run, _runs())}")
     return folder
 
 
@@ -83,9 +102,8 @@ def _overview() -> str:
 
 
 def _details(run: str) -> str:
-    known = read().get("runs") or {}
-    if run not in known:
-        raise UserError(f"{run}: no such run {did_you_mean(run, known)}")
+    if run not in _runs():
+        raise UserError(f"{run}: no such run {did_you_mean(run, _runs())}")
     lines = [run]
     for title, path in (("training", Path(f"metrics/train/{run}.json")), ("evaluation", Path(f"metrics/evaluate/{run}.json"))):
         if not path.exists():

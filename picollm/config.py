@@ -6,7 +6,7 @@ Any value may be written once, or per budget: `steps: 500` or `steps: {smoke: 20
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -17,6 +17,7 @@ from picollm.errors import UserError, did_you_mean
 T = TypeVar("T")
 BUDGETS = ("smoke", "study", "full", "paper")
 PARAMS = Path("params.yaml")
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # how pydantic calls a key that no field has
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)  # every configuration class sets it as __pydantic_config__
 
 
@@ -26,10 +27,15 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
         value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the folder that holds params.yaml") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{path}: is not YAML: {place}{problem}; mend it there (UTF-8, indented with spaces)") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no parameters")
+        raise UserError(f"{path}: holds no parameters; write blocks such as tasks: and runs:")
     return value
 
 
@@ -50,9 +56,9 @@ def parse(cls: type[T], value: Any, path: str) -> T:
         # Strict through JSON: "4" is no number and 4.5 no count, yet dictionaries may become dataclasses.
         return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda mistake: mistake["type"] not in UNKNOWN)  # a misspelt name also leaves its own missing
         where = ".".join([path, *(str(part) for part in first["loc"])])
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if first["type"] in UNKNOWN:
             known = _keys(cls, first["loc"][:-1])
             raise UserError(f"{where}: unknown parameter {did_you_mean(first['loc'][-1], known)}") from error
         if first["type"] == "value_error":  # raised by a __post_init__, which names the field itself
@@ -66,8 +72,8 @@ def parse(cls: type[T], value: Any, path: str) -> T:
 
 def _keys(cls: type, loc: tuple[int | str, ...]) -> list[str]:
     """The field names of the dataclass at `loc` inside `cls`, for a suggestion."""
+    inner: Any = cls
     for part in loc:
-        kinds = {field.name: field.type for field in fields(cls)} if is_dataclass(cls) else {}
-        found = kinds.get(str(part))
-        cls = found if isinstance(found, type) else cls
-    return [field.name for field in fields(cls)] if is_dataclass(cls) else []
+        # Below a dictionary or a list stand its values, whose type is the last one named.
+        inner = {field.name: field.type for field in fields(inner)}.get(str(part)) if is_dataclass(inner) else (get_args(inner) or (None,))[-1]
+    return [field.name for field in fields(inner)] if is_dataclass(inner) else []

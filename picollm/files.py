@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from picollm.errors import UserError
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name, on failure it vanishes and `path` keeps what it had."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # without it a crash right after the rename can leave an empty file
@@ -26,7 +26,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: could not be written ({error.strerror or error}); free some space or mend the permissions, then run again") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or its folder is not: the error above is the one to tell
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,6 +54,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run the stage that makes it (dvc repro)") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not JSON ({error}); remove it and run the stage that makes it again") from error
 

@@ -1,31 +1,19 @@
 """params.yaml as a whole: tasks, runs, sweeps, and what they must agree on."""
 
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from picollm import config, registry
 from picollm.config import STRICT, at_budget, parse
 from picollm.errors import UserError, did_you_mean
-from picollm.training.recipe import Recipe
+from picollm.training.recipe import Run
 
 SECTIONS = ("budget", "device", "threads", "samples", "interpret", "tasks", "runs", "sweeps")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A model trained on a task with a recipe, `seeds` times. 0 seeds: not part of this budget."""
-
-    __pydantic_config__ = STRICT
-
-    task: str
-    seeds: int
-    training: Recipe
-    model: dict[str, Any]  # checked against the model's own Config
-
-    def __post_init__(self) -> None:
-        if self.seeds < 0:
-            raise ValueError(f"seeds: must not be negative, not {self.seeds}")
+NAMED = SECTIONS[5:]  # whose entries have names that become those of stages, files and folders
+NAME = re.compile(r"\w[\w-]*")
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -37,14 +25,18 @@ class Sweep:
     run: str
     task: str  # the run's own; written out because DVC reads it too
     seeds: int
-    grid: dict[str, list[Any]] = field(default_factory=dict)
+    grid: dict[str, list[Any]]
 
     def __post_init__(self) -> None:
         if self.seeds < 0:
             raise ValueError(f"seeds: must not be negative, not {self.seeds}")
+        if not self.grid:
+            raise ValueError("grid: is empty; name a parameter and its values, such as training.lr: [0.001, 0.002]")
         for name, values in self.grid.items():
+            if not name.startswith(("model.", "training.")):  # its task and seeds are the sweep's own
+                raise ValueError(f"grid.{name}: a grid changes the run's model and training; write model.NAME or training.NAME")
             if not values:
-                raise ValueError(f"grid.{name}: has no values")
+                raise ValueError(f"grid.{name}: has no values; give at least one")
 
 
 class Study:
@@ -58,16 +50,25 @@ class Study:
         self.budget: str = budget or params.get("budget", "study")
         if self.budget not in config.BUDGETS:
             raise UserError(f"budget: unknown {self.budget!r} {did_you_mean(self.budget, config.BUDGETS)}")
-        self.params = {name: at_budget(params.get(name) or {}, self.budget, name) for name in SECTIONS[3:]}
-        for name, section in self.params.items():
-            if not isinstance(section, dict):
-                raise UserError(f"{name}: must be a block of named entries, not {section!r}")
+        self.params = {name: self._section(name, {} if params.get(name) is None else params[name]) for name in SECTIONS[3:]}
         self.device: str = params.get("device", "auto")
         self.threads: int = params.get("threads", 2)
-        if not isinstance(self.threads, int) or isinstance(self.threads, bool) or self.threads < 1:
-            raise UserError(f"threads: must be a whole number of at least 1, not {self.threads!r}")
+        if not isinstance(self.threads, int) or isinstance(self.threads, bool) or not 1 <= self.threads <= MOST_THREADS:
+            raise UserError(f"threads: must be a whole number from 1 to {MOST_THREADS}, not {self.threads!r}")
         if not isinstance(self.device, str):
             raise UserError(f"device: must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
+
+    def _section(self, name: str, section: Any) -> dict[str, Any]:
+        """At the budget. Named entries are resolved one by one: DVC, which knows no budgets, takes every key of theirs for a name."""
+        if not isinstance(section, dict):
+            raise UserError(f"{name}: must be a block of named entries, not {section!r}")
+        if name not in NAMED:
+            resolved: dict[str, Any] = at_budget(section, self.budget, name)
+            return resolved
+        for entry in section:
+            if not isinstance(entry, str) or not NAME.fullmatch(entry):
+                raise UserError(f"{name}.{entry}: a name is text of letters, digits, _ and -; choose another")
+        return {entry: at_budget(block, self.budget, f"{name}.{entry}") for entry, block in section.items()}
 
     def _entry(self, section: str, name: str) -> dict[str, Any]:
         entries = self.params[section]
@@ -89,8 +90,7 @@ class Study:
 
     def _checked(self, run: Run, path: str) -> Run:
         """The model's block against the model's own Config, and the task's name against the tasks."""
-        entry = registry.load("models", run.model.get("kind"), f"{path}.model.kind")
-        parse(entry.Config, run.model, f"{path}.model")
+        _model(run, path)
         if run.task not in self.params["tasks"]:
             raise UserError(f"{path}.task: unknown {run.task!r} {did_you_mean(run.task, self.params['tasks'])}")
         return run
@@ -105,27 +105,43 @@ class Study:
         if sweep.task != base.get("task"):
             raise UserError(f"{path}.task: is {sweep.task!r}, but its run {sweep.run} is trained on {base.get('task')!r}; write that")
         cells = []
+        path = f"{path}.grid"
         for values in product(*sweep.grid.values()):
             point = dict(zip(sweep.grid, values, strict=True))
             block = base
             for dotted, value in point.items():
-                block = _with(block, dotted.split("."), value, f"{path}.grid.{dotted}")
-            run = self._checked(parse(Run, block, f"{path}.grid of runs.{sweep.run}"), f"{path}.grid of runs.{sweep.run}")
+                block = _with(block, dotted.split("."), value, f"{path}.{dotted}")
+            run = self._checked(parse(Run, block, path), path)
             cells.append((point, replace(run, seeds=sweep.seeds)))
         return sweep, cells
 
     def check(self) -> None:
         """Everything, before any stage does any work. Raises UserError for the first mistake."""
         for name in self.params["tasks"]:
-            self.task(name)
+            module, block = self.task(name)
+            if hasattr(module, "check"):  # what no parameter tells, such as whether a file is there
+                module.check(block, f"tasks.{name}")
         for name in self.params["runs"]:
-            self.run(name)
+            self._fits(self.run(name), f"runs.{name}")
         for name in self.params["sweeps"]:
-            self.sweep(name)
-        for section in ("tasks", "runs", "sweeps"):
-            for name in self.params[section]:  # they become file names and stage names
-                if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
-                    raise UserError(f"{section}.{name}: a name is made of letters, digits, _ and -")
+            for _, run in self.sweep(name)[1]:
+                self._fits(run, f"sweeps.{name}.grid")
+
+    def _fits(self, run: Run, path: str) -> None:
+        """The recipe and the model's positions against the task, whose module a training itself does without."""
+        _, task = self.task(run.task)
+        try:
+            length = task.trained_length(run.training)
+        except ValueError as error:
+            raise UserError(f"{path}.training.{error}") from error
+        limit = getattr(_model(run, path), "max_length", None)
+        if limit is not None and length > limit:
+            raise UserError(f"{path}.model: takes at most {limit} tokens at once, its training gives it {length}; lengthen it or shorten those")
+
+
+def _model(run: Run, path: str) -> Any:
+    """The model's configuration."""
+    return parse(registry.load("models", run.model.get("kind"), f"{path}.model.kind").Config, run.model, f"{path}.model")
 
 
 def _with(block: dict[str, Any], keys: list[str], value: Any, path: str) -> dict[str, Any]:

@@ -6,14 +6,14 @@ one long run of ids, documents separated by the tokenizer's end token (text).
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from picollm.errors import UserError
-from picollm.files import atomic, read_json, write_json
+from picollm.files import atomic, read_json, sha256, write_json
 
 FORMAT = 1
 
@@ -44,10 +44,11 @@ def write_header(folder: Path, *, kind: str, vocab_size: int, tokenizer: dict[st
 
 @dataclass(frozen=True)
 class TokenFolder:
-    """An opened folder of token files; `split` maps a file into memory, nothing is read before it is used."""
+    """An opened folder of token files; `split` maps a file into memory, where it need not fit."""
 
     folder: Path
     header: dict[str, Any]
+    _known: set[str] = field(default_factory=set, repr=False, compare=False)  # splits that are what the header says
 
     @property
     def vocab_size(self) -> int:
@@ -70,6 +71,9 @@ class TokenFolder:
             raise UserError(
                 f"{path}: {size} bytes where the header says {entry['tokens'] * dtype.itemsize}: truncated or foreign; remove {self.folder} and run dvc repro"
             )
+        if name not in self._known and sha256(path) != entry["sha256"]:  # else ids of another task, or beyond the vocabulary
+            raise UserError(f"{path}: is not the file that its header describes: damaged or foreign; remove {self.folder} and run dvc repro")
+        self._known.add(name)
         if size == 0:
             return np.empty((0, entry["row_length"]) if entry["row_length"] else 0, dtype)
         array = np.memmap(path, dtype, mode="r")
@@ -78,6 +82,6 @@ class TokenFolder:
 
 def open_tokens(folder: Path) -> TokenFolder:
     header = read_json(folder / "header.json")
-    if not isinstance(header, dict) or header.get("format") != FORMAT or "splits" not in header:
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not {"kind", "vocab_size", "tokenizer", "splits"} <= set(header):
         raise UserError(f"{folder / 'header.json'}: not a token header of format {FORMAT}; remove {folder} and run dvc repro")
     return TokenFolder(folder, header)

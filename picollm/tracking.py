@@ -22,6 +22,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from picollm.files import write_text
+
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -119,8 +121,7 @@ def run(
         run_id = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
         client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flat(parameters or {}).items()])
         if memory:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text(run_id, encoding="utf-8")
+            write_text(memory, run_id)
     tracked = Run(client, run_id)
     try:
         with _system_metrics(run_id) if system_metrics else _nothing():

@@ -6,16 +6,19 @@ import sys
 from picollm import allocator
 from picollm.errors import UserError, exit_on_user_error
 
-STAGES = ("check", "generate", "tokenize", "train", "evaluate", "interpret", "sweep", "compare")
+# Whether a stage takes the NAME of a task, a run or a sweep.
+STAGES = {"check": False, "generate": True, "tokenize": True, "train": True, "evaluate": True, "interpret": True, "sweep": True, "compare": False}
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in STAGES:
-        raise UserError(f"usage: python -m stages {{{','.join(STAGES)}}} [NAME]; `dvc repro` calls them in order")
+    stage, *names = sys.argv[1:] or [""]
+    if STAGES.get(stage) != len(names):
+        usage = ", ".join(f"{known} NAME" if named else known for known, named in STAGES.items())
+        raise UserError(f"usage: python -m stages STAGE, which is one of {usage}; `dvc repro` calls them in order")
     from picollm.config import read
     from picollm.study import Study
 
-    importlib.import_module(f"stages.{sys.argv[1]}").main(Study(read()), *sys.argv[2:])
+    importlib.import_module(f"stages.{stage}").main(Study(read()), *names)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """evaluate@RUN: every seed on the test sets and on longer sequences, against the floor; samples of a language model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,25 +8,26 @@ from picollm import devices, registry, tracking
 from picollm.config import parse
 from picollm.files import write_csv, write_json
 from picollm.generation.samples import Samples, sample_all
+from picollm.parallel import share, workers
 from picollm.report import figures
 from picollm.study import Study
-from picollm.tokens import open_tokens
+from picollm.tokens import TokenFolder, open_tokens
 from picollm.training.checkpoints import load_model, read_config, seeds_of
 
 
 def main(study: Study, name: str) -> None:
     task = study.run(name).task
-    device = devices.prepare(study.device, study.threads)
     raw, tokens = Path("data/raw") / task, open_tokens(Path("data/tokens") / task)
     evaluation = registry.load("evaluation", tokens.header["kind"], f"tasks.{task}.kind")
     checkpoints = Path("data/checkpoints") / name
-    seeds: dict[int, Any] = {}
+    folders = seeds_of(checkpoints)
+    at_once, threads = share(study.threads, len(folders), devices.resolve(study.device).type)
+    with workers(at_once) as each:
+        seeds: dict[int, Any] = dict(zip(folders, each(partial(_evaluate, study.device, threads, tokens, raw), folders.values()), strict=True))
     samples: list[dict[str, str]] = []
-    for seed, folder in seeds_of(checkpoints).items():
-        model = load_model(folder).to(device)
-        seeds[seed] = evaluation.evaluate(model, tokens, raw, read_config(folder)["context"])
-        if tokens.header["kind"] == "text" and not samples:
-            samples = sample_all(model, tokens.header["tokenizer"], parse(Samples, study.params["samples"], "samples"))
+    if folders and tokens.header["kind"] == "text":
+        model = load_model(folders[min(folders)]).to(devices.prepare(study.device, study.threads))
+        samples = sample_all(model, read_config(folders[min(folders)], "tokenizer", "whole"), parse(Samples, study.params["samples"], "samples"))
 
     plots = Path("plots/evaluate") / name
     plots.mkdir(parents=True, exist_ok=True)
@@ -43,3 +45,11 @@ def main(study: Study, name: str) -> None:
     write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed})
     if seeds:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
+
+
+def _evaluate(device: str, threads: int, tokens: TokenFolder, raw: Path, checkpoint: Path) -> dict[str, Any]:
+    """All figures of one seed."""
+    model = load_model(checkpoint).to(devices.prepare(device, threads))
+    evaluation = registry.load("evaluation", tokens.header["kind"], "kind")
+    result: dict[str, Any] = evaluation.evaluate(model, tokens, raw, read_config(checkpoint, "context")["context"])
+    return result

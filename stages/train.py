@@ -1,7 +1,9 @@
 """train@RUN: all seeds of a run; one MLflow run with a child per seed."""
 
 import shutil
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ from filelock import FileLock
 from picollm import devices, tracking
 from picollm.files import write_csv, write_json
 from picollm.fingerprint import fingerprint
+from picollm.parallel import share, workers
 from picollm.report import figures
 from picollm.statistics import summary
-from picollm.study import Run, Study
+from picollm.study import Study
 from picollm.tokens import TokenFolder, open_tokens
 from picollm.training import checkpoints
+from picollm.training.recipe import Run
 from picollm.training.seeds import train_seed
 
 CURVES = ("seed", "step", "tokens", "train_loss", "validation_loss", "lr", "grad_norm")  # no timings: they would differ from run to run
@@ -31,44 +35,67 @@ def main(study: Study, name: str) -> None:
     write_json(Path(f"metrics/train/{name}.json"), metrics(study, run, name, results))
 
 
+@dataclass(frozen=True)
+class Job:
+    """What the seeds of a run have in common."""
+
+    run: Run
+    name: str
+    stage: str
+    tokens: TokenFolder
+    fingerprint: str
+    work: Path  # where a killed training goes on
+    device: str
+    at_once: int  # seeds that are trained at the same time
+    threads: int  # of each
+    parameters: dict[str, Any]  # for MLflow, as are the tags
+    tags: dict[str, str]
+
+    def tracked(self, name: str, stage: str, fingerprint: str, folder: Path, **more: Any) -> AbstractContextManager[tracking.Run]:
+        common: dict[str, Any] = {"experiment": self.run.task, "stage": stage, "fingerprint": fingerprint, "parameters": self.parameters}
+        return tracking.run(name, memory=folder / "mlflow", **common, **more)
+
+    def log_data(self, run: tracking.Run) -> None:
+        profile = {name: entry["tokens"] for name, entry in self.tokens.header["splits"].items()}
+        run.dataset(self.run.task, self.tokens.digest, str(self.tokens.folder), profile)
+
+
 def train_seeds(
     study: Study, run: Run, name: str, stage: str, tokens: TokenFolder, out: Path | None = None, tags: dict[str, str] | None = None
 ) -> dict[int, dict[str, Any]]:
     """Train the run's seeds; their results with their fingerprint. Checkpoints go below `out`, when they are to be kept."""
-    mark = fingerprint({"name": name, **decisive(study, run)}, tokens.digest)
-    work = tracking.root() / ".resume" / f"{stage}-{name}-{mark}"
     if run.seeds == 0:
         return {}
+    parameters = decisive(study, run)
+    mark = fingerprint({"name": name, **parameters}, tokens.digest)
+    work = tracking.root() / ".resume" / f"{stage}-{name}-{mark}"
     work.parent.mkdir(exist_ok=True)
-    with FileLock(f"{work}.lock"):  # two queued experiments may want the very same training
-        return _train_seeds(study, run, name, stage, tokens, out, mark, work, tags or {})
-
-
-def _train_seeds(
-    study: Study, run: Run, name: str, stage: str, tokens: TokenFolder, out: Path | None, mark: str, work: Path, tags: dict[str, str]
-) -> dict[int, dict[str, Any]]:
-    device = devices.prepare(study.device, study.threads)
-    tags = {"picollm.task": run.task, "picollm.budget": study.budget, **tags}
-    common: dict[str, Any] = {"experiment": run.task, "stage": stage, "parameters": {**decisive(study, run), "budget": study.budget}}
-    results = {}
-    with tracking.run(name, fingerprint=mark, memory=work / "mlflow", tags=tags, system_metrics=True, **common) as parent:
-        profile = {name: entry["tokens"] for name, entry in tokens.header["splits"].items()}
-        parent.dataset(run.task, tokens.digest, str(tokens.folder), profile)
-        for seed in range(run.seeds):
-            folder = work / f"seed{seed}"
-            seed_common = {**common, "stage": f"{stage}-seed", "parent": parent.id, "tags": {**tags, "picollm.seed": str(seed)}}
-            with tracking.run(f"{name} seed {seed}", fingerprint=f"{mark}-{seed}", memory=folder / "mlflow", **seed_common) as child:
-                result = train_seed(run, name, tokens, seed, mark, device, folder, child.rows)
-                child.dataset(run.task, tokens.digest, str(tokens.folder), profile)
-                child.artifacts(folder / "checkpoint", "checkpoint")
-                if out:
-                    checkpoints.copy(folder / "checkpoint", out / f"seed{seed}")
-                results[seed] = {**result, "fingerprint": mark}
-        parent.metrics({f"{key}_mean": value["mean"] for key, value in summaries(results).items()} | {"parameters": results[0]["parameters"]})
-        figures.save(figures.training_curves({name: [result["rows"] for result in results.values()]}), work / "curves.png")
-        parent.artifacts(work / "curves.png", "figures")
-    shutil.rmtree(work)
+    at_once, threads = share(study.threads, run.seeds, devices.resolve(study.device).type)
+    tags = {"picollm.task": run.task, "picollm.budget": study.budget, **(tags or {})}
+    job = Job(run, name, stage, tokens, mark, work, study.device, at_once, threads, {**parameters, "budget": study.budget}, tags)
+    with FileLock(f"{work}.lock"), workers(at_once) as each:  # the lock: two queued experiments may want the very same training
+        with job.tracked(name, stage, mark, work, tags=tags, system_metrics=True) as parent:
+            job.log_data(parent)
+            results = dict(enumerate(each(partial(_train_seed, job, parent.id), range(run.seeds))))
+            parent.metrics({f"{key}_mean": value["mean"] for key, value in summaries(results).items()} | {"parameters": results[0]["parameters"]})
+            figures.save(figures.training_curves({name: [result["rows"] for result in results.values()]}), work / "curves.png")
+            parent.artifacts(work / "curves.png", "figures")
+        if out:
+            for seed in results:
+                checkpoints.copy(work / f"seed{seed}/checkpoint", out / f"seed{seed}")
+        shutil.rmtree(work)
     return results
+
+
+def _train_seed(job: Job, parent: str, seed: int) -> dict[str, Any]:
+    device = devices.prepare(job.device, job.threads)
+    folder = job.work / f"seed{seed}"
+    tags = {**job.tags, "picollm.seed": str(seed)}
+    with job.tracked(f"{job.name} seed {seed}", f"{job.stage}-seed", f"{job.fingerprint}-{seed}", folder, parent=parent, tags=tags) as child:
+        job.log_data(child)
+        result = train_seed(job.run, job.name, job.tokens, seed, job.fingerprint, device, folder, child.rows, line=seed % job.at_once)
+        child.artifacts(folder / "checkpoint", "checkpoint")
+    return {**result, "fingerprint": job.fingerprint}
 
 
 def decisive(study: Study, run: Run) -> dict[str, Any]:

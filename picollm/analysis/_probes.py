@@ -61,12 +61,10 @@ def token_counts(subject: Subject, most: int = 2_000_000) -> np.ndarray:
 
 
 def prompt(subject: Subject) -> np.ndarray:
-    """(T,) ids of options.prompt, after the end token that every document of the training text follows."""
+    """(T,) ids of options.prompt, after the end token that every document of the training text follows (a single file has no end)."""
     tokenizer = from_json(subject.tokens.header["tokenizer"])
-    try:
-        ids = np.array([tokenizer.end, *tokenizer.encode(subject.options.prompt)], np.int64)
-    except UserError as error:
-        raise UserError(f"interpret.prompt: {subject.options.prompt!r} does not fit this task ({error})") from error
+    begin = [tokenizer.end] if subject.tokens.header["splits"]["train"]["whole"] else []
+    ids = np.array([*begin, *tokenizer.encode(subject.options.prompt, "interpret.prompt")], np.int64)
     _check_length(subject, len(ids), "interpret.prompt")
     return ids
 

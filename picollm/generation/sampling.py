@@ -11,6 +11,7 @@ from torch import Tensor
 from picollm.config import STRICT
 
 NEVER = float("-inf")
+COLDEST = 1e-6  # a lower temperature is greedy but for logits that overflow
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature: must not be negative, not {self.temperature}")
+        if self.temperature != 0 and self.temperature < COLDEST:
+            raise ValueError(f"temperature: must be 0 (greedy) or at least {COLDEST}, not {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k: must be at least 1, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:

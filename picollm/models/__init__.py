@@ -15,14 +15,13 @@ class Model(nn.Module):
 
     `model(ids (B, T)) -> logits (B, T, V)`. To generate, `state = model.empty_state(batch, length)` and
     `model(ids, state=state)`, which takes the tokens after those the state has seen, and advances it.
-    `max_length` is the longest sequence it can take, None when there is no limit.
+    `max_length` is the longest sequence it can take, None when there is no limit: the config's own, where it has one.
     """
-
-    max_length: int | None = None
 
     def __init__(self, config: Any, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self.max_length: int | None = getattr(config, "max_length", None)
 
     def empty_state(self, batch: int, length: int) -> Any:
         raise NotImplementedError

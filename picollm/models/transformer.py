@@ -52,8 +52,14 @@ class Config:
             raise ValueError(f"d_model: sinusoidal positions need an even width, not {self.d_model}")
         if self.d_ff is not None and self.d_ff < 1:
             raise ValueError(f"d_ff: must be at least 1, not {self.d_ff}")
+        if self.rope_theta <= 0:
+            raise ValueError(f"rope_theta: must be above 0, not {self.rope_theta}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+
+    @property
+    def max_length(self) -> int | None:
+        return self.block_size if self.positions == "learned" else None
 
     @property
     def inner_width(self) -> int:
@@ -91,7 +97,6 @@ class Model(models.Model):
         c = config
         self.embed = nn.Embedding(vocab_size, c.d_model)
         self.positions = nn.Embedding(c.block_size, c.d_model) if c.positions == "learned" else None
-        self.max_length = c.block_size if c.positions == "learned" else None
         self.rotary = Rotary(c.d_model // c.n_head, c.rope_theta, c.block_size) if c.positions == "rope" else None
         self.dropout = nn.Dropout(c.dropout)
         blocks = [Block(c, self.rotary) for _ in range(c.n_layer)]

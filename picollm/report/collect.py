@@ -68,12 +68,20 @@ class Task:
 
     @property
     def floor(self) -> float | None:
-        """The exact floor in nats per token: the unit of the losses."""
+        """The exact floor beside the curves of training, nats per token: of numbers the expected one, of a text that of all its validation tokens."""
         exact = self.generated.get("floor")
         return float(exact["loss"]) if exact else self.text_floor("validation")
 
+    @property
+    def test_floor(self) -> float | None:
+        """The floor beside the test losses of a text, nats per token: of the very documents that were scored against it, which are those that
+        fit into the context (evaluation's `floor_loss`); before any run was evaluated, of all tokens of the test split."""
+        every = self.text_floor("test")
+        scored = None if every is None else self.mean("floor_loss")  # of validation, in a task without a test split
+        return every if scored is None else scored
+
     def text_floor(self, split: str) -> float | None:
-        """The same of a split of text, whose tokens are those of the task's tokenizer."""
+        """The floor of all tokens of a split of text, nats per token, as its tokenizer cut them."""
         bits = self.tokenized.get("splits", {}).get(split, {}).get("floor_bits_per_token")
         return None if bits is None else math.log(2) * float(bits)
 

@@ -210,7 +210,7 @@ def references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
 
 def _text_references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
     result = []
-    floors = {f"{split}_loss": floor for split in ("validation", "test") if (floor := task.text_floor(split)) is not None}
+    floors = {name: floor for name, floor in (("validation_loss", task.floor), ("test_loss", task.test_floor)) if floor is not None}
     if floors:
         bits = task.mean("floor_bits_per_byte")
         known = {"bits_per_byte": bits, "excess_bits_per_byte": 0.0} if bits is not None else {}

@@ -6,6 +6,7 @@ Ids 0..255 are the single bytes in the order of those characters, then one id pe
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 
@@ -37,17 +38,17 @@ class BytePairs(Base):
         self.vocab_size = len(ranks) + 1
         self.encoding = tiktoken.Encoding(self.kind, pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens={END: len(ranks)})
 
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode_batch(self, texts: Sequence[str], parameter: str = "tokenizer.kind") -> list[np.ndarray]:
         if len(texts) == 1:
-            return self._encode(texts)
+            return self._encode(texts, parameter)
         with ThreadPoolExecutor(THREADS) as pool:
-            return [ids for group in pool.map(self._encode, _groups(texts)) for ids in group]
+            return [ids for group in pool.map(self._encode, _groups(texts), repeat(parameter)) for ids in group]
 
-    def _encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def _encode(self, texts: Sequence[str], parameter: str) -> list[np.ndarray]:
         try:
             return [self.encoding.encode_to_numpy(text, disallowed_special=()) for text in texts]
         except UnicodeEncodeError as error:  # half of a surrogate pair, as a terminal makes of bytes that are not UTF-8
-            raise UserError(f"tokenizer: {error.object[error.start]!r} is no character; give the text in UTF-8") from error
+            raise UserError(f"{parameter}: {error.object[error.start]!r} is no character; give the text in UTF-8") from error
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.encoding.decode([int(i) for i in ids])

@@ -17,7 +17,7 @@ class Base(ABC):
     """Text to ids and back. The last id, `end`, stands before and after every document; no text encodes to it."""
 
     kind: ClassVar[str]
-    begins_with_end: ClassVar[bool] = True  # a document follows an end token; numbers have none before them
+    spells_text: ClassVar[bool] = True  # any text, not only numbers
     smallest: ClassVar[int | None] = None  # the least vocab_size to ask for; None where it is not for the user to choose
     vocab_size: int
 
@@ -31,11 +31,11 @@ class Base(ABC):
         """A tokenizer for `texts`, read once or, where there is nothing to learn, not at all."""
 
     @abstractmethod
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """(N,) uint32 ids of each text, without end tokens."""
+    def encode_batch(self, texts: Sequence[str], parameter: str = "tokenizer.kind") -> list[np.ndarray]:
+        """(N,) uint32 ids of each text, without end tokens. Raises UserError for what has no id; `parameter` is whom to blame."""
 
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.encode_batch([text])[0].tolist()
+    def encode(self, text: str, parameter: str = "prompt") -> list[int]:
+        ids: list[int] = self.encode_batch([text], parameter)[0].tolist()
         return ids
 
     @abstractmethod

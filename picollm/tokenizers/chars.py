@@ -26,17 +26,16 @@ class Tokenizer(Base):
             seen.update(text)
         return cls("".join(sorted(seen)))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Raises UserError for a character that the training text does not have."""
-        return [self._encode(text) for text in texts]
+    def encode_batch(self, texts: Sequence[str], parameter: str = "tokenizer.kind") -> list[np.ndarray]:
+        return [self._encode(text, parameter) for text in texts]
 
-    def _encode(self, text: str) -> np.ndarray:
+    def _encode(self, text: str, parameter: str) -> np.ndarray:
         ids: np.ndarray = self.id_of[np.minimum(_codes(text), len(self.id_of) - 1)]
         unknown = np.flatnonzero(ids == self.end)
         if unknown.size:
             character = text[unknown[0]]
             raise UserError(
-                f"tokenizer.kind: chars knows only the training text, which has no {character!r} (U+{ord(character):04X}); take bpe or gpt2, or leave it out"
+                f"{parameter}: chars knows only the training text, which has no {character!r} (U+{ord(character):04X}); take bpe or gpt2, or leave it out"
             )
         return ids
 

@@ -11,7 +11,7 @@ from picollm.tokenizers._shared import Base
 
 class Tokenizer(Base):
     kind: ClassVar[str] = "integers"
-    begins_with_end: ClassVar[bool] = False
+    spells_text: ClassVar[bool] = False
 
     def __init__(self, pad: int) -> None:
         self.vocab_size = pad + 1
@@ -21,13 +21,13 @@ class Tokenizer(Base):
         assert vocab_size is not None, "the task knows its range"
         return cls(vocab_size - 1)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids of "3 5 7" or "3, 5, 7". Raises UserError for what is no integer of the vocabulary."""
-        return [np.array([self._id(word) for word in text.replace(",", " ").split()], np.uint32) for text in texts]
+    def encode_batch(self, texts: Sequence[str], parameter: str = "tokenizer.kind") -> list[np.ndarray]:
+        """The ids of "3 5 7" or "3, 5, 7"."""
+        return [np.array([self._id(word, parameter) for word in text.replace(",", " ").split()], np.uint32) for text in texts]
 
-    def _id(self, word: str) -> int:
+    def _id(self, word: str, parameter: str) -> int:
         if not word.isdecimal() or int(word) >= self.end:
-            raise UserError(f"prompt: {word!r} is outside the vocabulary; use integers from 0 to {self.end - 1}, separated by spaces")
+            raise UserError(f"{parameter}: {word!r} is outside the vocabulary; use integers from 0 to {self.end - 1}, separated by spaces")
         return int(word)
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -26,12 +26,15 @@ def save_model(folder: Path, model: models.Model, facts: dict[str, Any]) -> None
     write_json(folder / "config.json", {"format": FORMAT, "vocab_size": model.vocab_size, **facts})
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, *needed: str) -> dict[str, Any]:
+    """Raises UserError for a config.json that is none of ours, or lacks the facts that are `needed`."""
     config = read_json(folder / "config.json") if folder.is_dir() else None
     if config is None:
         raise UserError(f"{folder}: no such checkpoint folder; train the run first (dvc repro), or name one that has model.safetensors")
     if not isinstance(config, dict) or config.get("format") != FORMAT or not {"model", "vocab_size"} <= set(config):
         raise UserError(f"{folder / 'config.json'}: not a checkpoint of format {FORMAT}; train the run again (dvc repro)")
+    if missing := set(needed) - set(config):
+        raise UserError(f"{folder / 'config.json'}: says nothing of {', '.join(sorted(missing))}; train the run again (dvc repro)")
     return config
 
 
@@ -89,8 +92,10 @@ def seed_everything(seed: int) -> None:
 def copy(source: Path, target: Path) -> None:
     """Make the folder `target` a copy of `source`."""
     shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, target)
+    for path in source.rglob("*"):
+        if path.is_file():
+            with atomic(target / path.relative_to(source)) as temporary:  # not copytree, whose error on a full disk names no single file
+                shutil.copyfile(path, temporary)
 
 
 def _is_tied_copy(model: models.Model, name: str) -> bool:
@@ -104,7 +109,8 @@ def _save(path: Path, tensors: dict[str, Tensor]) -> None:
             save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary)
         except SafetensorError as error:  # its Rust side wraps "No space left on device (os error 28)"
             number = re.search(r"os error (\d+)", str(error))
-            raise OSError(*((code := int(number[1]), os.strerror(code)) if number else (errno.EIO, str(error)))) from error
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code) if number else str(error)) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -120,7 +126,8 @@ def _fill(model: models.Model, weights: dict[str, Tensor], folder: Path) -> None
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise UserError(f"{folder}: the weights do not fit the model that config.json describes ({str(error).splitlines()[-1].strip()})") from error
+        mismatch = str(error).splitlines()[-1].strip()
+        raise UserError(f"{folder}: the weights do not fit the model that config.json describes ({mismatch}); train the run again (dvc repro)") from error
     missing = [name for name in missing if not _is_tied_copy(model, name)]
     unexpected += [name for name in weights if _is_tied_copy(model, name)]  # it would silently become the embedding
     if missing or unexpected:
@@ -129,4 +136,7 @@ def _fill(model: models.Model, weights: dict[str, Tensor], folder: Path) -> None
 
 def seeds_of(run: Path) -> dict[int, Path]:
     """{seed: its checkpoint folder} of data/checkpoints/RUN; empty for a run that is not part of the budget."""
-    return {int(seed): run / f"seed{seed}" for seed in read_json(run / "run.json")["seeds"]}
+    facts = read_json(run / "run.json")
+    if not isinstance(facts, dict) or "seeds" not in facts:
+        raise UserError(f"{run / 'run.json'}: names no seeds; train the run again (dvc repro)")
+    return {int(seed): run / f"seed{seed}" for seed in facts["seeds"]}

@@ -50,6 +50,7 @@ def train(
     log: Log = lambda rows: None,
     keep: Callable[[int], None] = lambda step: None,
     label: str = "train",
+    line: int = 0,
 ) -> list[Row]:
     """Train `model` in place; the curves' rows.
 
@@ -65,7 +66,7 @@ def train(
     norms: list[torch.Tensor] = []
     saved = began = time.monotonic()
     tokens_before = tokens
-    with tqdm(total=steps, initial=step, desc=label, unit="step", disable=None, mininterval=0.5, leave=False) as bar:
+    with tqdm(total=steps, initial=step, desc=label, position=line, unit="step", disable=None, mininterval=0.5, leave=False) as bar:
         while step < steps:
             rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:

@@ -1,7 +1,7 @@
-"""How a run is trained: the `training:` block of a run in params.yaml."""
+"""A run of params.yaml, and how it is trained: its `training:` block."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from picollm.config import STRICT
 
@@ -48,3 +48,19 @@ class Recipe:
                 raise ValueError(f"{name}: must not be negative, not {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: two numbers in [0, 1), not {self.betas}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model trained on a task with a recipe, `seeds` times. 0 seeds: not part of this budget."""
+
+    __pydantic_config__ = STRICT
+
+    task: str
+    seeds: int
+    training: Recipe
+    model: dict[str, Any]  # checked against the model's own Config
+
+    def __post_init__(self) -> None:
+        if self.seeds < 0:
+            raise ValueError(f"seeds: must not be negative, not {self.seeds}")

@@ -7,14 +7,16 @@ import torch
 
 from picollm import models
 from picollm.files import read_json, write_json
-from picollm.study import Run
 from picollm.tokens import TokenFolder
 from picollm.training import batches, checkpoints
 from picollm.training.loop import Log, train
+from picollm.training.recipe import Run
 
 
-def train_seed(run: Run, name: str, tokens: TokenFolder, seed: int, fingerprint: str, device: torch.device, folder: Path, log: Log) -> dict[str, Any]:
-    """Train, or go on training, in `folder`; a seed that had finished before the kill is only read.
+def train_seed(
+    run: Run, name: str, tokens: TokenFolder, seed: int, fingerprint: str, device: torch.device, folder: Path, log: Log, line: int = 0
+) -> dict[str, Any]:
+    """Train, or go on training, in `folder`; a seed that had finished before the kill is only read. `line`: of the terminal, for the bar.
 
     `folder` then holds `checkpoint/` (with one more in `checkpoint/epochNN` for every epoch of a recipe that counts
     epochs) and `result.json`, which is returned: rows, parameters, steps, tokens.
@@ -32,6 +34,7 @@ def train_seed(run: Run, name: str, tokens: TokenFolder, seed: int, fingerprint:
         "model": run.model,
         "context": run.training.context,
         "tokenizer": tokens.header["tokenizer"],
+        "whole": tokens.header["splits"]["train"].get("whole", False),  # of documents, each between end tokens
         "fingerprint": fingerprint,
     }
 
@@ -40,9 +43,8 @@ def train_seed(run: Run, name: str, tokens: TokenFolder, seed: int, fingerprint:
         if step % per_epoch == 0:
             checkpoints.save_model(folder / "checkpoint" / f"epoch{step // per_epoch:02d}", model, {**facts, "step": step})
 
-    rows = train(
-        model, feed, steps, batches.validation(tokens, run.training), run.training, state=folder / "state", log=log, keep=keep, label=f"{name} seed {seed}"
-    )
+    held = batches.validation(tokens, run.training)
+    rows = train(model, feed, steps, held, run.training, state=folder / "state", log=log, keep=keep, label=f"{name} seed {seed}", line=line)
     checkpoints.save_model(folder / "checkpoint", model, {**facts, "step": steps})
     result = {"rows": rows, "parameters": model.n_parameters, "steps": steps, "tokens": rows[-1]["tokens"]}
     write_json(folder / "result.json", result)

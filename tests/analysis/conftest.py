@@ -29,7 +29,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tokenizer = Tokenizer.train([TEXT], None)
     ids = np.array([tokenizer.end, *tokenizer.encode(TEXT)])
     out = folders["text"] / "tokens"
-    splits = {name: write_split(out, name, [ids], tokenizer.vocab_size) for name in ("train", "validation", "test")}
+    splits = {name: write_split(out, name, [ids], tokenizer.vocab_size, whole=True) for name in ("train", "validation", "test")}
     write_header(out, kind="text", vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.to_json(), splits=splits)
     return folders
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from picollm.analysis import _probes
 from picollm.analysis._drawing import LONGEST, label
 from picollm.analysis._result import Result, Skip, Subject
 from picollm.analysis.attention_maps import analyse, measures, uniform
@@ -112,10 +113,17 @@ def test_text_shows_the_prompt_and_measures_the_test_split(make: Callable[..., S
     assert result.metrics["text.first"]["n"] == 64
     labels = [text.get_text() for axes in result.figures["text"].axes for text in axes.get_xticklabels()]
     assert labels[: len(labels) // 2] == ["<|endoftext|>", *"the\u00b7cat"]
-    with pytest.raises(ValueError, match=r"^interpret.prompt: 'The cat' does not fit this task \(.* which has no 'T'"):
+    with pytest.raises(ValueError, match=r"^interpret.prompt: chars knows only .* which has no 'T'"):
         analyse(make("text", {"prompt": "The cat"}))
     with pytest.raises(ValueError, match=r"^interpret.prompt: 8 tokens, the model's table of positions ends at 7; shorten it$"):
         analyse(make("text", {"prompt": "the cat", "length": 5}, positions="learned", block_size=7))
+
+
+def test_a_prompt_follows_an_end_token_only_where_documents_do(make: Callable[..., Subject]) -> None:
+    subject = make("text", {"prompt": "the cat"})
+    with_end = _probes.prompt(subject)
+    subject.tokens.header["splits"]["train"]["whole"] = False
+    assert _probes.prompt(subject).tolist() == with_end[1:].tolist()
 
 
 def test_model_without_attention_is_skipped(make: Callable[..., Subject]) -> None:

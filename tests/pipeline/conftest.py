@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ samples: {prompts: [The], length: 5, settings: {greedy: {temperature: 0}}}
 interpret: {length: 8, untrained: 1}
 tasks:
   numbers: {kind: numeric, spec: classic, train: 64, validation: 32, test: 32, long: 4, long_lengths: [32, 48]}
-  story: {kind: text, source: corpus.txt, validation: 0.2, test: 0.2, tokenizer: {kind: chars}}
+  story: {kind: text, source: data/corpora/hare.txt, validation: 0.2, test: 0.2, tokenizer: {kind: chars}}
 runs:
   softmax:
     task: numbers
@@ -87,11 +88,11 @@ def lay_out(path: Path) -> Checkout:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
-        if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "pyproject.toml") and (ROOT / name).exists():
+        if name.split("/")[0] in (".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "picollm", "stages", "pyproject.toml", "data") and (ROOT / name).exists():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
     (path / "params.yaml").write_text(PARAMS)
-    (path / "corpus.txt").write_text("The hare and the hound ran over the hill. " * 40)
+    (path / "data/corpora/hare.txt").write_text("The hare and the hound ran over the hill. " * 40)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "PYTEST_", "MALLOC_"))}
     binaries = str(Path(sys.executable).parent)
     quiet = {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_CONFIG_GLOBAL": os.devnull}
@@ -102,6 +103,19 @@ def lay_out(path: Path) -> Checkout:
     checkout.run("git", "add", "-A")
     checkout.run("git", "commit", "-q", "-m", "a small study")
     return checkout
+
+
+def pytest_collection_modifyitems(items):
+    """All of these to one worker of xdist: the study they share is built once."""
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("pipeline"))
+
+
+@pytest.fixture(scope="session")
+def laying_out() -> Callable[[Path], Checkout]:
+    """`lay_out`, for tests that build in a folder of their own."""
+    return lay_out
 
 
 @pytest.fixture(scope="session")

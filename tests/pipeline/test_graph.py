@@ -48,6 +48,12 @@ def test_a_report_module_restarts_no_training(checkout):
     assert stale(checkout) == names("compare")
 
 
+def test_an_edited_text_is_read_again_and_only_its_own_runs_are_trained_again(checkout):
+    edit(checkout, "data/corpora/hare.txt", "hare", "hart")
+    ran = checkout.stages(checkout.run("dvc", "repro", "tokenize@numbers", "train@writer", "train@softmax").stdout)
+    assert ran == names("generate@numbers", "generate@story", "tokenize@story", "train@writer")
+
+
 def test_a_new_model_restarts_no_training(checkout):
     (checkout.path / "picollm/models/other.py").write_text((checkout.path / "picollm/models/lstm.py").read_text())
     assert not {stage for stage in stale(checkout) if stage.startswith("train")}

@@ -264,6 +264,21 @@ def test_text_without_a_floor_is_judged_by_its_bits(root: Path) -> None:
     assert "lstm ends 1.050 ± 0.64 bits per byte (no floor is known) (2 seeds)." in markdown
 
 
+def test_test_losses_stand_beside_the_floor_of_the_documents_that_were_scored(root: Path) -> None:
+    path = root / "metrics/evaluate/lstm.json"
+    result = json.loads(path.read_text())
+    result["summary"]["floor_loss"] = summary([0.9, 0.9])
+    write_json(path, result)
+    _, markdown = report(root)
+    assert row(markdown, "exact floor")[3:5] == ["0.9000", "0.9704"], "test loss, validation loss"
+    path = root / "metrics/tokenize/fables.json"
+    tokenized = json.loads(path.read_text())
+    del tokenized["splits"]["test"]
+    write_json(path, tokenized)
+    _, markdown = report(root)
+    assert row(markdown, "exact floor")[3:5] == [NONE, "0.9704"], "scored on validation: no test loss to stand beside"
+
+
 def test_answer_is_computed_from_the_numbers(made: tuple[Path, str, str]) -> None:
     _, page_, markdown = made
     sentence = "softmax ends 0.002000 ± 0.0025 nats above the exact floor of 0.3500 (3 seeds), linear 0.004000 ± 0.0050 (3 seeds)."

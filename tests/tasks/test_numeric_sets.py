@@ -74,28 +74,34 @@ def test_a_batch_is_a_pure_function_of_seeds_and_step(step, seed, modular):
     assert np.array_equal(numeric.stream(made, seed, 16)(step), first)
     assert not np.array_equal(batch(step + 1), first)
     assert not np.array_equal(numeric.stream(made, seed + 1, 16)(step), first)
-    assert first.shape == (16, 32)
     assert first.dtype == np.int64
+    length = first.shape[1]
+    assert 8 <= length <= 32
+    assert abs(first.size - len(first) - 16 * 19) <= (length - 1) / 2  # scored terms of 16 sequences of mean length 20, up to half a row
 
 
 def test_the_task_seed_changes_the_stream():
     assert not np.array_equal(numeric.stream(config(), 0, 16)(0), numeric.stream(config(seed=1), 0, 16)(0))
 
 
-def test_lengths_are_uniform_and_padding_only_follows_them():
-    ids = numeric.stream(config(), 0, 20_000)(0)
-    lengths = (ids != 127).sum(1)
-    assert ((ids == 127) == (np.arange(32) >= lengths[:, None])).all()
-    assert np.bincount(lengths, minlength=33)[8:] / 20_000 == pytest.approx(np.full(25, 1 / 25), abs=0.006)
-    assert lengths.min() == 8
+def test_a_scored_term_is_as_likely_as_with_uniform_lengths_and_nothing_is_padding():
+    batch = numeric.stream(config(), 0, 32)
+    terms = np.zeros(33)  # scored, by the length of their sequence
+    for step in range(4000):
+        ids = batch(step)
+        assert ids.max() < 127
+        terms[ids.shape[1]] += ids.size - len(ids)
+    lengths = np.arange(8, 33)
+    expected = (lengths - 1) / (lengths - 1).sum()
+    assert terms[8:] / terms.sum() == pytest.approx(expected, abs=0.012)  # 3.8 standard deviations of the likeliest
 
 
 def test_the_stream_draws_training_cells_only_and_all_families():
-    ids = np.concatenate([numeric.stream(config(**MODULAR), 3, 5000)(step) for step in range(4)])
-    cells, families = cells_of(ids, specification("modular", 0.15, 32))
     spec = specification("modular", 0.15, 32)
+    found = [cells_of(numeric.stream(config(**MODULAR), 3, 5000)(step), spec) for step in range(4)]
+    cells, families = (np.concatenate(part) for part in zip(*found, strict=True))
     assert not spec.held[cells[cells >= 0]].any()
-    assert np.bincount(families, minlength=5) / len(ids) == pytest.approx([0.2] * 5, abs=0.015)
+    assert np.bincount(families, minlength=5) / len(families) == pytest.approx([0.2] * 5, abs=0.015)
     drawn = len(np.unique(cells[families == 0]))
     assert drawn == 127  # every count occurs
 

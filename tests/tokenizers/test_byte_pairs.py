@@ -130,5 +130,5 @@ def test_real_text_is_encoded_as_the_learning_library_encodes_it():
 
 
 def test_half_a_surrogate_pair_is_refused(learned):
-    with pytest.raises(UserError, match=r"^tokenizer: '\\ud800' is no character; give the text in UTF-8$"):
+    with pytest.raises(UserError, match=r"^prompt: '\\ud800' is no character; give the text in UTF-8$"):
         learned.encode("a\ud800b")

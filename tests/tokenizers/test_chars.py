@@ -33,8 +33,9 @@ def test_ids_follow_the_code_points_and_the_end_token_is_the_last(parts):
 def test_a_character_outside_the_training_text_is_named(parts, character):
     tokenizer = chars.Tokenizer.train(parts, None)
     if character not in tokenizer.characters:
-        with pytest.raises(UserError, match=rf"^tokenizer\.kind: .*U\+{ord(character):04X}\).* take bpe or gpt2"):
-            tokenizer.encode(tokenizer.characters + character)
+        for encode, parameter in ((tokenizer.encode, "prompt"), (lambda text: tokenizer.encode_batch([text]), r"tokenizer\.kind")):
+            with pytest.raises(UserError, match=rf"^{parameter}: .*U\+{ord(character):04X}\).* take bpe or gpt2"):
+                encode(tokenizer.characters + character)
 
 
 def test_it_comes_back_from_a_folder_and_from_json_text(tmp_path):

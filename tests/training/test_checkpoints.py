@@ -107,6 +107,12 @@ def test_a_config_that_is_none(folder, content, mentions):
     refused(folder, mentions)
 
 
+def test_a_config_without_the_facts_that_are_needed(folder):
+    assert read_config(folder, "run")["run"] == "classic"
+    with pytest.raises(UserError, match=r"config\.json: says nothing of context, tokenizer; train the run again"):
+        read_config(folder, "tokenizer", "run", "context")
+
+
 def full_disk(*_arguments, **_settings):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -223,3 +229,6 @@ def test_the_seeds_of_a_run(tmp_path):
     assert checkpoints.seeds_of(tmp_path) == {0: tmp_path / "seed0", 2: tmp_path / "seed2"}
     with pytest.raises(UserError, match="no such file"):
         checkpoints.seeds_of(tmp_path / "other")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run\.json: names no seeds; train the run again"):
+        checkpoints.seeds_of(tmp_path)

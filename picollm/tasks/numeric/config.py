@@ -1,10 +1,14 @@
 """The parameters of a numeric task: which specification, how many sequences in each set, how long they are."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from picollm.config import STRICT
 
+if TYPE_CHECKING:
+    from picollm.training.recipe import Recipe
+
+LONGEST = 2**16 - 1  # lengths are stored in 16 bits
 SHORTEST = 2  # the first term is never scored: one term alone would be a row without a target
 
 
@@ -42,8 +46,15 @@ class Config:
             raise ValueError(f"train_lengths: {self.train_lengths} is no range; give [shortest, longest] with {SHORTEST} <= shortest <= longest")
         if self.long_lengths != sorted(set(self.long_lengths)) or any(length < SHORTEST for length in self.long_lengths):
             raise ValueError(f"long_lengths: {self.long_lengths}; give different lengths from {SHORTEST} up, in rising order")
+        if self.longest > LONGEST:
+            name = "long_lengths" if self.longest in self.long_lengths else "train_lengths"
+            raise ValueError(f"{name}: {self.longest} terms are too many; give at most {LONGEST}")
         if self.seed < 0:
             raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
+
+    def trained_length(self, recipe: "Recipe") -> int:
+        """The tokens that a model is given at once: all of a sequence but its last term."""
+        return self.train_lengths[1] - 1
 
     @property
     def longest(self) -> int:

@@ -3,5 +3,6 @@
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.encode import tokenize
 from picollm.tasks.text.raw import generate
+from picollm.tasks.text.sources import check
 
-__all__ = ["Config", "generate", "tokenize"]
+__all__ = ["Config", "check", "generate", "tokenize"]

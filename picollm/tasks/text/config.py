@@ -1,10 +1,13 @@
 """The parameters of a text task: where the text comes from, how it is split, how it becomes tokens."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from picollm import registry
 from picollm.config import STRICT
+
+if TYPE_CHECKING:
+    from picollm.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         tokenizer = registry.load("tokenizers", self.kind, "kind").Tokenizer
-        if not tokenizer.begins_with_end:
+        if not tokenizer.spells_text:
             raise ValueError(f"kind: {self.kind} spells no text; take bpe, chars or gpt2")
         smallest = tokenizer.smallest
         if smallest is None and self.vocab_size is not None:
@@ -47,6 +50,8 @@ class Config:
     seed: int = 0  # of the fables and of the split by hash
 
     def __post_init__(self) -> None:
+        if not self.source.removeprefix("hub:").strip():  # it would be the folder that the command runs in
+            raise ValueError(f"source: {self.source!r} names nothing; give fables, a file, a folder, tinystories, wikitext-103 or hub:NAME")
         if (self.source == "fables") != (self.stories is not None):
             raise ValueError("stories: is the size of source fables and of no other; " + ("give it" if self.stories is None else "remove it, or see limit"))
         if self.source == "fables" and self.limit is not None:
@@ -61,6 +66,12 @@ class Config:
             raise ValueError(f"test: {self.test} is no share of what validation leaves; give 0 <= test < {1 - self.validation:g}")
         if self.seed < 0:
             raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
+
+    def trained_length(self, recipe: "Recipe") -> int:
+        """The tokens that a model is given at once. Raises ValueError for a recipe that a text does not allow."""
+        if recipe.data == "fixed":
+            raise ValueError("data: the windows of a text are drawn at random, and are no fixed set to count epochs of; remove it, and give steps")
+        return recipe.context
 
     @property
     def splits(self) -> list[str]:

@@ -13,6 +13,11 @@ from picollm.tasks.text.documents import Document
 APART = 10**9  # between the first stories of two splits: more stories in one never move another
 
 
+def check(config: Config, task: str) -> None:
+    """Raises UserError for a file or folder that is not there: better now than after an hour of other trainings."""
+    documents(config, task)  # none of them is asked for yet, so nothing is read
+
+
 def documents(config: Config, task: str) -> Iterator[Document]:
     """All documents. Of a source that comes with its splits, validation and test precede training, so that its copies of them can be left out.
 
