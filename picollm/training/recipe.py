@@ -17,7 +17,7 @@ class Recipe:
     data: Literal["stream", "fixed"] = "stream"  # numeric tasks: fresh sequences for ever, or the stored training set
     batch_size: int = 64  # sequences
     context: int = 128  # tokens of a text window; numeric sequences have their own lengths
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: int = 50  # steps

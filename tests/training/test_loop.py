@@ -55,13 +55,13 @@ def kill_at(kill):
 
 
 @pytest.mark.parametrize("kills", [[1], [10], [7, 16], [24]], ids=str)
-@pytest.mark.parametrize("kind", ["transformer", "lstm"])
-def test_a_killed_training_ends_with_the_same_bits(tmp_path, kind, kills):
+@pytest.mark.parametrize(("kind", "optimizer"), [("transformer", "adamw"), ("transformer", "muon"), ("lstm", "adamw")])
+def test_a_killed_training_ends_with_the_same_bits(tmp_path, kind, optimizer, kills):
     for kill in kills:
         with pytest.raises(KilledError):
-            run(build(kind=kind), tmp_path, kill_at(kill))
+            run(build(kind=kind), tmp_path, kill_at(kill), optimizer=optimizer)
         assert (tmp_path / "training.json").exists() == (kill > 3)
-    assert result(tmp_path, kind) == result(kind=kind)
+    assert result(tmp_path, kind, optimizer=optimizer) == result(kind=kind, optimizer=optimizer)
 
 
 def test_a_training_goes_on_from_where_it_was_saved(tmp_path):

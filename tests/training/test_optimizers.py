@@ -1,5 +1,6 @@
-"""AdamW: decay on matrices alone, every parameter once."""
+"""AdamW and Muon: decay on matrices alone, every parameter once, all of the state saved and put back."""
 
+import pytest
 import torch
 
 from picollm.models.transformer import Config, Model
@@ -12,8 +13,9 @@ def build(**recipe):
     return model, optimizers.build(model, Recipe(steps=1, **recipe))
 
 
-def test_every_parameter_is_in_one_group_and_matrices_alone_decay():
-    model, optimizer = build(weight_decay=0.3)
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_every_parameter_is_in_one_group_and_matrices_alone_decay(name):
+    model, optimizer = build(weight_decay=0.3, optimizer=name)
     members = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(map(id, members)) == sorted(map(id, model.parameters()))
     for group in optimizer.param_groups:
@@ -33,3 +35,39 @@ def test_without_a_gradient_to_follow_only_matrices_shrink():
 def test_the_recipe_reaches_the_optimizer():
     _, optimizer = build(lr=0.01, betas=[0.8, 0.95])
     assert {(group["lr"], *group["betas"]) for group in optimizer.param_groups} == {(0.01, 0.8, 0.95)}
+
+
+def test_muon_takes_the_matrices_between_embedding_and_head():
+    model, together = build(optimizer="muon")
+    muon, _ = together.optimizers
+    taken = {id(parameter) for group in muon.param_groups for parameter in group["params"]}
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in taken}
+    assert names == {f"blocks.0.{name}.weight" for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")}
+
+
+def test_muons_update_of_a_matrix_is_orthogonal_and_of_adamws_size():
+    model, optimizer = build(optimizer="muon", lr=0.01, weight_decay=0.0)
+    weight = model.attentions[0].out.weight
+    before = weight.detach().clone()
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    update = (weight.detach() - before).double()
+    singular = torch.linalg.svdvals(update)
+    assert singular.max() / singular.min() < 3  # those of the gradient itself are a factor of 30 and more apart
+    assert torch.linalg.svdvals(weight.grad.double()).max() > 3 * torch.linalg.svdvals(weight.grad.double()).min()
+    assert 0.5 < update.square().mean().sqrt() / (0.2 * 0.01) < 1.5  # AdamW's updates are 0.2 lr in the mean
+
+
+def test_the_state_of_both_goes_through_one_dictionary():
+    model, optimizer = build(optimizer="muon", lr=0.1)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    state = optimizer.state_dict()["state"]
+    assert len(state) == len(list(model.parameters()))
+    _, other = build(optimizer="muon", lr=0.1)
+    other.load_state_dict({"state": state})
+    again = other.state_dict()["state"]
+    assert all(torch.equal(again[index][key], value) for index, entry in state.items() for key, value in entry.items())
