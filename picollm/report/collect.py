@@ -178,12 +178,17 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> set[str]:
     return {name for leaf in leaves for name in leaf if any(other.get(name, absent) != leaf[name] for other in leaves)}
 
 
+def decisive(run: Run) -> dict[str, Any]:
+    """What a run is made of, apart from its task and seeds."""
+    return {name: run.config.get(name, {}) for name in ("model", "training")}
+
+
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs to be shown side by side: the first one left, then those whose `model` differs from its in one parameter."""
+    """Runs to be compared: the first one left, then those that differ from it in one parameter, whose effect the difference then shows."""
     left, result = list(runs), []
     while left:
         first = left[0]
-        group = [first, *(run for run in left[1:] if len(differences([first.config.get("model", {}), run.config.get("model", {})])) == 1)]
+        group = [first, *(run for run in left[1:] if len(differences([decisive(first), decisive(run)])) == 1)]
         result.append(group)
         left = [run for run in left if all(run is not shown for shown in group)]
     return result

@@ -7,6 +7,7 @@ A table here is a list of rows as `csv.DictReader` gives them: an empty cell is 
 import csv
 import io
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,6 +127,8 @@ def lengths(
     tables: run -> rows with seed, family, floor, `column` (loss, excess or accuracy) and `x` (length, or position in a sequence).
     """
     tables = {run: [row for row in rows if row["family"] == family] for run, rows in tables.items()}
+    if x == "position":
+        tables = {run: _octaves(rows, column) for run, rows in tables.items()}
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
@@ -151,6 +154,14 @@ def lengths(
             _scale(axes, low, high)
         _legend(figure, axes)
     return figure
+
+
+def _octaves(rows: Rows, column: str) -> Rows:
+    """The mean of `column` for each seed over an eighth of an octave of positions, which would be noise one by one on a logarithmic axis."""
+    found: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for row in rows:
+        found[row["seed"], round(2 ** (round(8 * math.log2(float(row["position"]))) / 8), 3)].append(float(row[column]))
+    return [{"seed": seed, "position": position, column: sum(values) / len(values)} for (seed, position), values in found.items()]
 
 
 def sweep(grid: Sequence[str], cells: Sequence[Mapping[str, Any]]) -> Figure:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from picollm.report import figures, findings, tables
-from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, skipped
+from picollm.report.collect import Run, Sweep, Task, decisive, differences, flat, groups, skipped
 from picollm.report.tables import HEADLINES, Row, Table, metric, title
 
 TEMPLATES = Path(__file__).parent
@@ -155,13 +155,12 @@ def _samples(task: Task, settings: dict[str, Any]) -> list[Sample]:
 
 
 def _side(group: Sequence[Run], pictures: _Pictures) -> list[Column]:
-    """The first run of a group and those that differ from it in one parameter of `model`."""
-    first = flat(group[0].config.get("model", {}))
+    """The first run of a group and those that differ from it in one parameter."""
     columns = []
     for run in group:
-        model = flat(run.config.get("model", {}))
-        apart = differences([other.config.get("model", {}) for other in group]) if run is group[0] else differences([first, model])
-        differs = ", ".join(f"model.{name}: {plain(model.get(name))}" for name in sorted(apart))
+        apart = differences([decisive(other) for other in (group if run is group[0] else (group[0], run))])
+        own = flat(decisive(run))
+        differs = ", ".join(f"{name}: {plain(own.get(name))}" for name in sorted(apart))
         columns.append(Column(run, differs, [pictures(path) for path in run.pictures], skipped(run.interpret)))
     return columns
 

@@ -169,7 +169,7 @@ def against(value: Mapping[str, float] | None) -> str:
 
 
 def pairs(task: Task) -> Table | None:
-    """Runs that differ in one parameter of `model`, seed by seed; None where there is no such pair."""
+    """Runs that differ in one parameter, seed by seed; None where there is no such pair."""
     name = task.primary
     rows = []
     for first, *others in groups(task.evaluated):

@@ -50,6 +50,13 @@ def test_one_table_of_all_seeds_draws_what_a_table_per_seed_does() -> None:
     assert figures.svg(figures.training_curves({"a": flat})) == figures.svg(figures.training_curves({"a": CURVE}))
 
 
+def test_an_excess_by_position_is_averaged_over_eighths_of_an_octave_within_each_seed() -> None:
+    rows = [{"seed": seed, "family": "all", "position": place, "excess": place % 2 + seed} for seed in range(2) for place in (1, 2, 100, 101, 105, 106)]
+    positions, values = line(figures.lengths({"a": rows}, "excess", x="position"), "a")
+    assert positions == [1, 2, pytest.approx(98.701), pytest.approx(107.635)]
+    assert values == [1.5, 0.5, 1.0, 1.0]
+
+
 def test_lengths_mark_floor_and_trained_length() -> None:
     figure = figures.lengths({"a": LENGTHS}, trained=32)
     assert line(figure, "a") == ([32, 64, 512], [pytest.approx(0.45)] * 3)

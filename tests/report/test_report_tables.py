@@ -60,18 +60,19 @@ def test_differences_are_named_to_the_leaf() -> None:
     assert differences([{"a": 1}]) == set()
 
 
-def test_groups_are_a_run_and_what_differs_from_it_in_one_parameter_of_its_model() -> None:
-    def run(name: str, training: Any = None, **model: Any) -> Run:
-        return Run(name, {"model": model, "training": training}, Style(COLOURS[0]))
+def test_groups_are_a_run_and_what_differs_from_it_in_one_parameter() -> None:
+    def run(name: str, lr: float = 1, **model: Any) -> Run:
+        return Run(name, {"model": model, "training": {"lr": lr}}, Style(COLOURS[0]))
 
     runs = [
         run("a", kind="t", size=1),
         run("lstm", kind="l"),
         run("b", kind="t", size=2),
-        run("same", training=9, kind="t", size=1),
+        run("two", lr=9, kind="t", size=2),
+        run("rate", lr=9, kind="t", size=1),
         run("c", kind="t", size=3),
     ]
-    assert [[one.name for one in group] for group in groups(runs)] == [["a", "b", "c"], ["lstm"], ["same"]]
+    assert [[one.name for one in group] for group in groups(runs)] == [["a", "b", "rate", "c"], ["lstm"], ["two"]]
 
 
 def test_estimates_and_skips_are_found_at_any_depth() -> None:
