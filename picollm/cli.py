@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 CHECKPOINTS = Path("data/checkpoints")
+OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of params.yaml, or a checkpoint folder")]
 
 
@@ -95,7 +96,7 @@ def _overview() -> str:
     lines = []
     if compared.exists():
         for run, metrics in read_json(compared).items():
-            lines.append(f"{run:<24}" + "   ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+            lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
     else:
         lines.append("nothing has been compared yet: make study")
     return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "runs     make ui"])

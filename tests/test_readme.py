@@ -72,8 +72,8 @@ def checkout(tmp_path, monkeypatch) -> Path:
     """A folder to change params.yaml in, with the reader's own text."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "my").mkdir()
-    (tmp_path / "my" / "book.txt").write_text("A book.\n" * 1000)
+    (tmp_path / "data/corpora").mkdir(parents=True)
+    (tmp_path / "data/corpora/book.txt").write_text("A book.\n" * 1000)
     return tmp_path
 
 

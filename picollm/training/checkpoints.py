@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +15,9 @@ from torch import Tensor
 from picollm import models
 from picollm.errors import UserError
 from picollm.files import atomic, read_json, write_json
-from picollm.training.optimizers import Optimizer
+
+if TYPE_CHECKING:  # who only loads a model does not depend on optimisers
+    from picollm.training.optimizers import Optimizer
 
 FORMAT = 1
 
@@ -47,7 +49,7 @@ def load_model(folder: Path) -> models.Model:
     return model.eval()
 
 
-def save_training(folder: Path, model: models.Model, optimizer: Optimizer, facts: dict[str, Any]) -> None:
+def save_training(folder: Path, model: models.Model, optimizer: "Optimizer", facts: dict[str, Any]) -> None:
     """Everything that the next step depends on, as one atomic pair: the JSON, written last, names the tensor file it belongs to."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items() if not _is_tied_copy(model, name)}
     for index, state in optimizer.state_dict()["state"].items():
@@ -63,7 +65,7 @@ def save_training(folder: Path, model: models.Model, optimizer: Optimizer, facts
             old.unlink()
 
 
-def load_training(folder: Path, model: models.Model, optimizer: Optimizer) -> dict[str, Any] | None:
+def load_training(folder: Path, model: models.Model, optimizer: "Optimizer") -> dict[str, Any] | None:
     """Put a saved training back into `model` and `optimizer`; its facts, or None when nothing was saved."""
     if not (folder / "training.json").exists():
         return None

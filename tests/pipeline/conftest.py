@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PARAMS = """\
 budget: study
 device: cpu
-threads: 1
+threads: 2
 samples: {prompts: [The], length: 5, settings: {greedy: {temperature: 0}}}
 interpret: {length: 8, untrained: 1}
 tasks:

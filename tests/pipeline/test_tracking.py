@@ -22,7 +22,7 @@ def test_a_training_is_all_there(built):
     assert parent.info.status == "FINISHED"
     assert parent.data.params["training.lr"] == "0.002"
     assert parent.data.params["model.n_head"] == "2"
-    assert parent.data.params["threads"] == "1"
+    assert parent.data.params["threads"] == "2"
     assert parent.data.params["device"] == "cpu"
     tags = parent.data.tags
     assert tags["picollm.dvc_stage"] == "train@softmax"
@@ -84,7 +84,6 @@ def test_every_way_of_running_lands_in_the_one_store(checkout):
         assert ("picollm.dvc_exp_name" in run.data.tags) == (rate not in ("0.002", "0.003"))
 
 
-@pytest.mark.slow
 def test_a_run_added_on_the_fly_is_compared(checkout):
     block = "{task: numbers, seeds: 1, model: {kind: lstm, d_model: 8}, training: {steps: 5, batch_size: 4}}"
     checkout.run("dvc", "exp", "run", "-S", f"+runs.extra={block}")
@@ -92,7 +91,6 @@ def test_a_run_added_on_the_fly_is_compared(checkout):
     assert "extra:" in (checkout.path / "params.yaml").read_text()
 
 
-@pytest.mark.slow
 def test_the_users_own_server_wins(checkout, tmp_path):
     uri = f"sqlite:///{tmp_path / 'team.db'}"
     checkout.environment = {**checkout.environment, "MLFLOW_TRACKING_URI": uri}
@@ -101,7 +99,6 @@ def test_the_users_own_server_wins(checkout, tmp_path):
     assert {run.info.run_name for run in client.search_runs([client.get_experiment_by_name("numbers").experiment_id])} == {"linear", "linear seed 0"}
 
 
-@pytest.mark.slow
 def test_a_moved_checkout_still_shows_its_artifacts(checkout):
     moved = checkout.path.rename(checkout.path.parent / "moved")
     checkout.path = moved
