@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 from mlflow import MlflowClient
@@ -29,7 +30,8 @@ def kill_when_saved(checkout, beyond: int) -> None:
         time.sleep(0.02)
     family = [process, *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
-        member.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # the workers end by themselves once their stage is gone
+            member.send_signal(signal.SIGKILL)
     process.wait()
 
 
