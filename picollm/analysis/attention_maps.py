@@ -23,7 +23,6 @@ from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estim
 from picollm.models.transformer import attention_matrices
 
 SEQUENCES = 64  # that the numbers are averaged over
-_KERNELS = {"softmax": "softmax attention", "linear": "implicit weights of linear attention"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +58,8 @@ def uniform(T: int) -> np.ndarray:
 def analyse(subject: Subject) -> Result | Skip:
     if subject.without_taps:
         return Skip(subject.without_taps)
+    if subject.model.config.attention == "convolution":
+        return Skip("a convolution has no attention matrix")
     probes = _text(subject) if subject.is_text else _families(subject)
     fresh = [[{key: value.mean(1) for key, value in measures(_matrices(model, probe.ids)).items()} for probe in probes] for model in untrained(subject)]
     metrics: dict[str, Estimate] = {}
@@ -74,8 +75,12 @@ def analyse(subject: Subject) -> Result | Skip:
             table += _rows({"sequences": probe.name, "measure": measure}, values, null, float(flat[measure]))
         arrays[probe.name] = matrices.mean(1).astype(np.float32)  # (L, H, T, T)
         example = _matrices(subject.model, probe.example[None])[:, 0]
-        figures[probe.name] = _draw(example, probe.labels, f"{_KERNELS[subject.model.config.attention]}, {probe.title}")
+        figures[probe.name] = _draw(example, probe.labels, f"{_kernel(subject.model.config.attention)}, {probe.title}")
     return Result(metrics, figures, {"": table}, {"": arrays})
+
+
+def _kernel(kind: str) -> str:
+    return "softmax attention" if kind == "softmax" else f"implicit weights of {kind.replace('_', ' ')} attention"
 
 
 def _families(subject: Subject) -> list[Probe]:
@@ -92,8 +97,8 @@ def _text(subject: Subject) -> list[Probe]:
 
 
 def _matrices(model: Any, ids: np.ndarray) -> np.ndarray:
-    """(N, T) -> (L, N, H, T, T)."""
-    matrices: np.ndarray = attention_matrices(model, torch.from_numpy(ids).to(model.device)).cpu().numpy()
+    """(N, T) -> (L, N, H, T, T): shares of a row's absolute weight, which some linear kinds give a sign."""
+    matrices: np.ndarray = attention_matrices(model, torch.from_numpy(ids).to(model.device)).abs().cpu().numpy()
     return matrices
 
 

@@ -15,6 +15,7 @@ class Model(nn.Module):
 
     `model(ids (B, T)) -> logits (B, T, V)`. To generate, `state = model.empty_state(batch, length)` and
     `model(ids, state=state)`, which takes the tokens after those the state has seen, and advances it.
+    A config's `initial_states` name what training may start a sequence from, beside "zeros".
     `max_length` is the longest sequence it can take, None when there is no limit: the config's own, where it has one.
     """
 
@@ -38,9 +39,9 @@ class Model(nn.Module):
         settings = ", ".join(f"{key}={value}" for key, value in asdict(self.config).items())
         return f"picollm model ({settings}; vocabulary {self.vocab_size}, {self.n_parameters:,} parameters)"
 
-    def logits(self, ids: Tensor) -> Tensor:
-        """The plain forward pass, typed."""
-        result: Tensor = self(ids)
+    def logits(self, ids: Tensor, state: Any = None) -> Tensor:
+        """The forward pass, typed."""
+        result: Tensor = self(ids, state=state)
         return result
 
 

@@ -1,6 +1,6 @@
 """A recurrent language model, LSTM (Hochreiter & Schmidhuber 1997) or GRU (arXiv 1406.1078), through PyTorch's fused cells.
 
-Shapes: B batch, T time, D width, V vocabulary, L layers.
+Shapes: B batch, T time, D hidden width, V vocabulary, L layers.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,22 @@ class Config:
     kind: Literal["lstm"] = "lstm"
     cell: Literal["lstm", "gru"] = "lstm"
     n_layer: int = 1
-    d_model: int = 128
+    d_model: int = 128  # of the embedding and of what the head reads
+    d_hidden: int | None = None  # of the recurrent state; d_model
     dropout: float = 0.0
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "d_model"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        for name in ("n_layer", "d_model", "d_hidden"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: must be at least 1, not {value}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+
+    @property
+    def hidden(self) -> int:
+        return self.d_hidden or self.d_model
 
 
 class DecodingState:
@@ -45,8 +51,9 @@ class Model(models.Model):
         c = config
         self.embed = nn.Embedding(vocab_size, c.d_model)
         cell = nn.LSTM if c.cell == "lstm" else nn.GRU
-        self.rnn = cell(c.d_model, c.d_model, c.n_layer, batch_first=True, dropout=c.dropout if c.n_layer > 1 else 0.0)
+        self.rnn = cell(c.d_model, c.hidden, c.n_layer, batch_first=True, dropout=c.dropout if c.n_layer > 1 else 0.0)
         self.dropout = nn.Dropout(c.dropout)
+        self.narrow = nn.Linear(c.hidden, c.d_model) if c.hidden != c.d_model else nn.Identity()  # back to what the head reads
         self.head = nn.Linear(c.d_model, vocab_size, bias=True)
         if c.tie_embeddings:
             self.head.weight = self.embed.weight
@@ -58,7 +65,7 @@ class Model(models.Model):
         nn.init.normal_(self.embed.weight, std=0.02)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
-        D = self.config.d_model
+        D = self.config.hidden
         for name, parameter in self.rnn.named_parameters():
             if "weight_hh" in name:
                 for gate in parameter.data.split(D):
@@ -75,7 +82,7 @@ class Model(models.Model):
         x, hidden = self.rnn(self.dropout(self.embed(ids)), state.hidden if state else None)
         if state:
             state.hidden, state.position = hidden, state.position + ids.shape[1]
-        logits: Tensor = self.head(self.dropout(x))
+        logits: Tensor = self.head(self.narrow(self.dropout(x)))
         return logits
 
     def empty_state(self, batch: int, length: int) -> DecodingState:

@@ -1,61 +1,118 @@
-"""One causal multi-head attention with two kernels behind it, softmax and linear.
+"""One causal multi-head attention with a kernel of two families behind it, softmax or linear.
 
-Shapes: B batch, T time, D model width, H heads, K = D / H head width.
+Shapes: B batch, T time, D model width, H heads, K query and key width, V = D / H value width.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
-from picollm.nn import linear_attention, softmax_attention
+from picollm.nn.convolution import ConvolutionState, ShortConvolution
+from picollm.nn.linear_attention import CHUNK
+from picollm.nn.linear_variants import VARIANTS, Form, LinearKernel, LinearState
 from picollm.nn.positions import Rotary
-from picollm.nn.taps import Tap, untapped
+from picollm.nn.softmax_attention import KVCache, Scale, SoftmaxKernel
+from picollm.nn.taps import Recorder, Tap, untapped
 
-Kind = Literal["softmax", "linear"]
-Form = Literal["auto", "parallel", "chunked"]
-State = softmax_attention.KVCache | linear_attention.LinearState
+Kind = Literal[
+    "softmax", "linear", "linear_norm", "taylor", "retention", "gated", "delta", "delta_negative", "gated_delta", "convolution"
+]  # convolution: picollm/nn/convolution.py, no attention at all
+TAYLOR_WIDTH = 16  # of Based: its features grow with the square
+
+
+@dataclass(frozen=True)
+class Options:
+    """None, or what stands here as the default, is what every kind accepts; anything else only a kind that has the option."""
+
+    kind: Kind
+    n_head: int
+    short_conv: int = 0  # tokens that the filters on queries, keys and values span; 0: no filters
+    qk_width: int | None = None  # of taylor's queries and keys; the head width, at most 16
+    output_norm: bool = False  # softmax, linear, taylor: an RMS norm on a head's output; the other kinds always have it
+    softmax_scale: Scale = "constant"  # log: logits grow with the logarithm of the context
+    form: Form = "auto"  # linear kinds
+    chunk: int | None = None  # tokens, of the linear kinds' chunked form
+    dropout: float = 0.0  # of softmax weights
+
+    def __post_init__(self) -> None:
+        linear, kind = self.kind in VARIANTS, self.kind
+        if self.short_conv < 0 or self.short_conv == 1:
+            raise ValueError(f"short_conv: {self.short_conv} tokens; give at least 2, or 0 for none")
+        if kind == "convolution" and not self.short_conv:
+            raise ValueError("short_conv: is all that attention convolution has; give the tokens it spans, such as 4")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"chunk: {self.chunk} tokens; give at least 1")
+        if self.qk_width is not None and self.qk_width < 1:
+            raise ValueError(f"qk_width: must be at least 1, not {self.qk_width}")
+        for name, given, has in (
+            ("chunk", self.chunk is not None, linear),
+            ("attention_form", self.form != "auto", linear),
+            ("qk_width", self.qk_width is not None, kind == "taylor"),
+            ("softmax_scale", self.softmax_scale != "constant", kind == "softmax"),
+        ):
+            if given and not has:
+                raise ValueError(f"{name}: attention {kind} has no such option; remove it")
+        if self.output_norm and not (kind == "softmax" or (linear and VARIANTS[kind].normalised)):
+            raise ValueError(f"output_norm: attention {kind} has {'it anyway' if linear else 'no heads'}; remove it")
+
+    def query_width(self, width: int) -> int:
+        """Of a head that is `width` wide."""
+        return (self.qk_width or min(width, TAYLOR_WIDTH)) if self.kind == "taylor" else width
+
+
+class AttentionState:
+    """What an attention remembers of the tokens so far."""
+
+    def __init__(self, memory: KVCache | LinearState, convolution: ConvolutionState | None) -> None:
+        self.memory, self.convolution = memory, convolution
+
+    def tensors(self) -> list[Tensor]:
+        """Of constant size, (B, ...) each: not those of a cache."""
+        memory = [self.memory.matrix] if isinstance(self.memory, LinearState) else []
+        return memory + (self.convolution.tensors() if self.convolution else [])
 
 
 class Attention(nn.Module):
-    """`rotary` is shared by all layers, hence handed in; None means positions were added to the embedding, or none at all."""
+    """`rotary` is shared by all layers, hence handed in; None means positions were added to the embedding, are ALiBi's, or none at all."""
 
-    def __init__(self, d_model: int, n_head: int, kind: Kind, form: Form, chunk: int, dropout: float, bias: bool, rotary: Rotary | None) -> None:
+    def __init__(self, d_model: int, options: Options, bias: bool, rotary: Rotary | None, alibi: bool) -> None:
         super().__init__()
-        self.n_head, self.kind, self.form, self.chunk, self.dropout = n_head, kind, form, chunk, dropout
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)
+        o, width = options, d_model // options.n_head
+        self.n_head, self.width = o.n_head, width
+        self.qk_width = o.query_width(width)
+        self.qkv = nn.Linear(d_model, o.n_head * (2 * self.qk_width + width), bias=bias)
+        self.convolution = ShortConvolution(self.qkv.out_features, o.short_conv) if o.short_conv else None
+        self.kernel: SoftmaxKernel | LinearKernel
+        if o.kind == "softmax":
+            self.kernel = SoftmaxKernel(o.n_head, width, alibi, o.softmax_scale, o.output_norm, o.dropout)
+        else:
+            self.kernel = LinearKernel(o.kind, d_model, o.n_head, self.qk_width, width, alibi, o.output_norm, o.form, o.chunk or CHUNK)
         self.out = nn.Linear(d_model, d_model, bias=bias)
         self.rotary = [rotary]  # in a list: not a submodule of every layer
 
-    def forward(self, x: Tensor, tap: Tap = untapped, site: str = "", state: State | None = None, start: int = 0) -> Tensor:
+    def forward(self, x: Tensor, tap: Tap = untapped, site: str = "", state: AttentionState | None = None, start: int = 0) -> Tensor:
         """(B, T, D) -> (B, T, D). With a `state`, x are the tokens from position `start` on, and the state holds those before."""
         B, T, D = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, D // self.n_head).permute(2, 0, 3, 1, 4)  # (3, B, H, T, K)
-        if self.rotary[0] is None:
-            q, k, v = qkv.unbind(0)
-        else:
-            qk, v = qkv.split((2, 1))  # not qkv[:2] and qkv[2], whose gradients would each be padded with zeros to the whole
-            q, k = self.rotary[0](qk, start).unbind(0)  # both at once: half the operator calls
-            v = v.squeeze(0)
+        qkv = self.qkv(x)
+        if self.convolution is not None:
+            qkv = self.convolution(qkv, state.convolution if state else None)
+        # Queries and keys together: half the operator calls, and gradients that are not padded with zeros to the whole each.
+        qk, v = qkv.split((2 * self.n_head * self.qk_width, D), -1)
+        qk = qk.view(B, T, 2, self.n_head, self.qk_width).permute(2, 0, 3, 1, 4)  # (2, B, H, T, K)
+        v = v.view(B, T, self.n_head, self.width).transpose(1, 2)
+        if self.rotary[0] is not None:
+            qk = self.rotary[0](qk, start)
+        q, k = qk.unbind(0)
         q, k, v = tap(f"{site}q", q), tap(f"{site}k", k), tap(f"{site}v", v)
-        z = tap(f"{site}z", self._mix(q, k, v, state))
+        z = tap(f"{site}z", self.kernel(q, k, v, x, tap, site, state.memory if state else None, start))
         out: Tensor = self.out(z.transpose(1, 2).reshape(B, T, D))
         return out
 
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, state: State | None) -> Tensor:
-        if isinstance(state, softmax_attention.KVCache):
-            return softmax_attention.extend(q, k, v, state)
-        if isinstance(state, linear_attention.LinearState):
-            return linear_attention.extend(q, k, v, state, self.chunk)
-        if self.kind == "softmax":
-            return softmax_attention.attend(q, k, v, self.dropout if self.training else 0.0)
-        return linear_attention.attend(q, k, v, self.form, self.chunk)
+    def empty_state(self, batch: int, length: int, like: Tensor) -> AttentionState:
+        convolution = ConvolutionState(batch, len(self.convolution.filters), self.qkv.out_features, like) if self.convolution is not None else None
+        return AttentionState(self.kernel.empty(batch, length, like), convolution)
 
-    def empty_state(self, batch: int, length: int, like: Tensor) -> State:
-        width = self.out.in_features // self.n_head
-        if self.kind == "softmax":
-            return softmax_attention.KVCache(batch, self.n_head, length, width, like)
-        return linear_attention.LinearState(batch, self.n_head, width, like)
-
-    def weights(self, q: Tensor, k: Tensor) -> Tensor:
-        """(B, H, T, K) twice, as tapped -> (B, H, T, T): the attention matrix, for linear attention the implicit one."""
-        return (softmax_attention if self.kind == "softmax" else linear_attention).weights(q, k)
+    def weights(self, recorder: Recorder, site: str) -> Tensor:
+        """(B, H, T, T) of a recorded pass: the attention matrix, for linear attention the implicit one."""
+        return self.kernel.weights(recorder, site)

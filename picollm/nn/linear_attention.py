@@ -1,94 +1,129 @@
-"""Causal linear attention with the feature map elu + 1, in three forms that compute the same thing.
+"""Causal linear attention, all variants of it, in three forms that compute the same thing.
 
-Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), eq. 9-12; the chunked form follows the
-block decomposition of GLA (arXiv 2312.06635, section 3).
+The state is a matrix that every token decays, corrects and adds to, and every query reads:
 
-Shapes: B batch, H heads, T time, K key width, V value width, C chunk length, N = T / C chunks.
-A state is the sum over past tokens of phi(k) [v, 1]^T, (B, H, K, V + 1): its last column is the normaliser.
+    S_t = (I - beta_t k_t k_t^T) exp(g_t) S_(t-1) + beta_t k_t v_t^T        o_t = S_t^T q_t
+
+Without `g` nothing decays; without `beta` nothing is corrected, and the token adds k_t v_t^T.
+
+Sources: Katharopoulos et al. 2020 (arXiv 2006.16236) for the sum; RetNet (2307.08621), GLA (2312.06635) and Mamba-2
+(2405.21060) for decay and chunks; DeltaNet (2406.06484) and Gated DeltaNet (2412.06464) for the correction in chunks.
+
+Shapes: B batch, H heads, T time, K key features, V value width, C chunk length, N = T / C chunks.
+q, k: (B, H, T, K), v: (B, H, T, V), g <= 0 and beta: (B, H, T), or 1 in place of B; a state is (B, H, K, V).
 """
-
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EPS = 1e-6  # keeps a row sum away from 0 when every feature underflows
-PARALLEL_UP_TO = 128  # tokens; beyond, the chunked form is faster for head widths 16 to 64 (benchmarks/forms.py)
+CHUNK = 64  # tokens: the quadratic part inside a chunk then costs about as much as the state between chunks
 
 
-class LinearState:
-    """All that linear attention remembers: constant in size however long the context."""
-
-    def __init__(self, batch: int, heads: int, width: int, like: Tensor) -> None:
-        self.sum = like.new_zeros(batch, heads, width, width + 1)
-
-
-def feature_map(x: Tensor) -> Tensor:
-    """elu(x) + 1: never negative, so that a row of weights can be normalised like a softmax row."""
-    return F.elu(x) + 1
+def weights(q: Tensor, k: Tensor, g: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+    """The implicit attention matrix that the forms apply without building it, (B, H, T, T): o = weights @ v."""
+    scores = _scores(q, k, _within(g))
+    if beta is None:
+        return scores
+    correction = _overlaps(k, _within(g), beta)
+    return scores @ _solve(correction, torch.diag_embed(beta).expand_as(correction))
 
 
-def _with_ones(v: Tensor) -> Tensor:
-    """The column of ones whose weighted sum is the normaliser. (..., V) -> (..., V + 1)."""
-    return F.pad(v, (0, 1), value=1.0)
-
-
-def _normalised(out: Tensor) -> Tensor:
-    return out[..., :-1] / (out[..., -1:] + EPS)
-
-
-def _scores(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """The attention matrix before normalisation, (B, H, T, T), and its row sums, (B, H, T, 1)."""
-    scores = (feature_map(q) @ feature_map(k).mT).tril_()
-    return scores, scores.sum(-1, keepdim=True) + EPS
-
-
-def weights(q: Tensor, k: Tensor) -> Tensor:
-    """The implicit attention matrix that the forms apply without building it. (B, H, T, K) twice -> (B, H, T, T)."""
-    scores, total = _scores(q, k)
-    return scores / total
-
-
-def parallel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def parallel(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
     """Quadratic in T, fastest for short sequences. -> (B, H, T, V)."""
-    scores, total = _scores(q, k)
-    return scores @ v / total  # V divisions a row and not T
+    decay = _within(g)
+    if beta is not None:
+        v = _solve(_overlaps(k, decay, beta), beta[..., None] * v)
+    return _scores(q, k, decay) @ v
 
 
-def chunked(q: Tensor, k: Tensor, v: Tensor, chunk: int = 64, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def chunked(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None, chunk: int = CHUNK, before: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Linear in T: quadratic inside a chunk, one state between chunks. -> (B, H, T, V) and the state after the last token.
 
-    `before` is the state that the first token inherits (none: zeros).
+    `before` is the state that the first token inherits (none: zeros). A chunk longer than the sequence is cut to it.
+    Raises ValueError for a chunk below 1.
     """
+    if chunk < 1:
+        raise ValueError(f"chunk: {chunk} tokens; give at least 1")
     T = q.shape[2]
-    pad = -T % chunk
-    q, k = q.contiguous(), k.contiguous()  # a model hands over views of (B, T, H, K), which each product below would copy again
-    q, k, v = feature_map(q), feature_map(k), _with_ones(v)
-    if pad:  # after the feature map: a padded key must count as 0, not as elu(0) + 1
-        q, k, v = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, v))
-    q, k, v = (x.unflatten(2, (-1, chunk)) for x in (q, k, v))  # (B, H, N, C, .)
-    added = (k.mT @ v).unbind(2)  # N times (B, H, K, V + 1)
-    # Not cumsum: on CUDA it gives other bits each time. N states and not T of them is what keeps memory linear and small.
-    *inherited, after = accumulate(added, initial=torch.zeros_like(added[0]) if before is None else before)
-    out = (q @ k.mT).tril_() @ v + q @ torch.stack(inherited, 2)  # (B, H, N, C, V + 1)
-    return _normalised(out.flatten(2, 3)[:, :, :T]), after
+    q, k, v = (_split(x, min(chunk, T)) for x in (q, k, v))  # (B, H, N, C, .)
+    g, beta = (None if x is None else _split(x, min(chunk, T)) for x in (g, beta))  # (B, H, N, C)
+    decay, sofar = _within(g), None if g is None else g.cumsum(-1)  # (B, H, N, C, C), (B, H, N, C)
+    kept = None if sofar is None else sofar[..., -1].exp()[..., None, None]  # of a state, by the end of the chunk
+    scores = _scores(q, k, decay)
+    reads = q if sofar is None else q * sofar.exp()[..., None]  # (B, H, N, C, K): how an output reads the inherited state
+    adds = k if sofar is None else k * (sofar[..., -1:] - sofar).exp()[..., None]  # how a value enters the state left behind
+    if beta is None:
+        passed = kept  # how the inherited state becomes the one left behind: a factor, or a matrix (K, K)
+    else:
+        # A token writes what its value has beyond what the state says already: u = solved - erased S.
+        K = k.shape[-1]
+        seen = k if sofar is None else k * sofar.exp()[..., None]
+        v, erased = _solve(_overlaps(k, decay, beta), beta[..., None] * torch.cat((v, seen), -1)).split((v.shape[-1], K), -1)
+        reads = reads - scores @ erased
+        passed = -(adds.mT @ erased)
+        passed = passed + torch.eye(K, dtype=k.dtype, device=k.device) * (1 if kept is None else kept)
+    inherited, after = _scan(adds.mT @ v, passed, before)
+    out = scores @ v + reads @ inherited
+    return out.flatten(2, 3)[:, :, :T], after
 
 
-def recurrent_step(q: Tensor, k: Tensor, v: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """One token in constant time. q, k, v: (B, H, 1, .), `before`: (B, H, K, V + 1) -> (B, H, 1, V) and the new state."""
-    after = torch.addcmul(before, feature_map(k).mT, _with_ones(v))  # the outer product and the sum in one pass
-    return _normalised(feature_map(q) @ after), after
+def step(q: Tensor, k: Tensor, v: Tensor, before: Tensor, g: Tensor | None = None, beta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """One token in constant time. All with T = 1 -> (B, H, 1, V) and the new state."""
+    if g is not None:
+        before = before * g.exp()[..., None]
+    if beta is not None:
+        v = beta[..., None] * (v - k @ before)
+    after = torch.addcmul(before, k.mT, v)  # the outer product and the sum in one pass
+    return q @ after, after
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, form: str = "auto", chunk: int = 64) -> Tensor:
-    """The form named, or for `auto` the faster one by the length alone: a timing would change bits from run to run."""
-    if form == "parallel" or (form == "auto" and q.shape[2] <= PARALLEL_UP_TO):
-        return parallel(q, k, v)
-    return chunked(q, k, v, chunk)[0]
+def _split(x: Tensor, chunk: int) -> Tensor:
+    """(B, H, T, ...) -> (B, H, N, C, ...), filled up with zeros: such a token adds, decays and corrects nothing."""
+    missing = -x.shape[2] % chunk
+    x = F.pad(x, (*(0, 0) * (x.dim() - 3), 0, missing)) if missing else x.contiguous()  # else each product would copy a view again
+    return x.unflatten(2, (-1, chunk))
 
 
-def extend(q: Tensor, k: Tensor, v: Tensor, state: LinearState, chunk: int = 64) -> Tensor:
-    """The outputs of T further tokens, which the state then holds too."""
-    out, state.sum = recurrent_step(q, k, v, state.sum) if q.shape[2] == 1 else chunked(q, k, v, chunk, state.sum)
-    return out
+def _within(g: Tensor | None) -> Tensor | None:
+    """How much of what token j added is left at token i: exp(g_(j+1) + ... + g_i), 0 for j > i. (..., C) -> (..., C, C)."""
+    if g is None:
+        return None
+    sofar = g.cumsum(-1)
+    later = torch.ones(g.shape[-1], g.shape[-1], dtype=torch.bool, device=g.device).triu(1)
+    return (sofar[..., None] - sofar[..., None, :]).masked_fill(later, float("-inf")).exp()
+
+
+def _scores(q: Tensor, k: Tensor, decay: Tensor | None) -> Tensor:
+    return (q @ k.mT).tril_() if decay is None else (q @ k.mT) * decay
+
+
+def _overlaps(k: Tensor, decay: Tensor | None, beta: Tensor) -> Tensor:
+    """How much of a token's correction those before it in the chunk decide: beta_i (k_i . k_j) decay_ij, j < i. (..., C, C)."""
+    overlaps = beta[..., None] * (k @ k.mT)
+    return (overlaps if decay is None else overlaps * decay).tril(-1)
+
+
+def _solve(overlaps: Tensor, values: Tensor) -> Tensor:
+    """(I + overlaps)^-1 values: each token's correction in turn, all at once."""
+    return torch.linalg.solve_triangular(overlaps, values, upper=False, unitriangular=True)
+
+
+def _scan(added: Tensor, passed: Tensor | None, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The state that each chunk inherits, (B, H, N, K, V), and the last one left behind.
+
+    Not cumsum, which gives other bits each time on CUDA. N states and not T of them is what keeps memory linear and small.
+    """
+    state = torch.zeros_like(added[:, :, 0]) if before is None else before
+    matrix = passed is not None and passed.shape[-1] > 1
+    inherited = []
+    for chunk, new in enumerate(added.unbind(2)):
+        inherited.append(state)
+        if passed is None:
+            state = state + new
+        else:
+            factor = passed[:, :, chunk]
+            state = new + (factor @ state if matrix else factor * state)
+    return torch.stack(inherited, 2), state

@@ -17,6 +17,7 @@ from picollm.errors import UserError
 from picollm.models import Model
 from picollm.training import checkpoints, optimizers
 from picollm.training.batches import IGNORED, Batch, Batches
+from picollm.training.initial_states import begin
 from picollm.training.recipe import Recipe
 from picollm.training.schedules import learning_rate
 
@@ -24,9 +25,9 @@ Row = dict[str, float]  # a point of the curves: step, tokens, train_loss, lr, g
 Log = Callable[[list[Row]], None]
 
 
-def loss_of(model: Model, batch: Batch) -> torch.Tensor:
+def loss_of(model: Model, batch: Batch, initial_state: str = "zeros") -> torch.Tensor:
     """Mean nats per scored target."""
-    logits = model.logits(batch.inputs)
+    logits = model.logits(batch.inputs, begin(model, batch.inputs, initial_state))
     return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
 
 
@@ -73,7 +74,7 @@ def train(
                 group["lr"] = rate
             batch = batches(step)
             tokens += batch.tokens
-            loss = loss_of(model, batch.to(model.device))
+            loss = loss_of(model, batch.to(model.device), recipe.initial_state)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))

@@ -16,6 +16,7 @@ class Recipe:
     epochs: int | None = None
     data: Literal["stream", "fixed"] = "stream"  # numeric tasks: fresh sequences for ever, or the stored training set
     batch_size: int = 64  # sequences
+    initial_state: Literal["zeros", "passed", "random"] = "zeros"  # of recurrent models, see picollm/training/initial_states.py
     context: int = 128  # tokens of a text window; numeric sequences have their own lengths
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
@@ -34,6 +35,8 @@ class Recipe:
             raise ValueError("steps: give either steps or epochs, and not both")
         if self.epochs is not None and self.data != "fixed":
             raise ValueError("epochs: a stream never ends; set data: fixed, or give steps")
+        if self.initial_state != "zeros" and self.data == "fixed":
+            raise ValueError(f"initial_state: {self.initial_state} would start from states after padding; set data: stream")
         for name in ("steps", "epochs", "batch_size", "context", "log_every", "validate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -28,8 +28,20 @@ VARIANTS = {
         {"attention": "softmax", "positions": "none", "activation": "swiglu"},
         {"attention": "linear", "positions": "none", "tie_embeddings": False, "bias": False},
         {"attention": "softmax", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "tie_embeddings": False, "n_head": 1},
+        {"attention": "softmax", "positions": "alibi", "short_conv": 4},
+        {"attention": "softmax", "positions": "none", "output_norm": True, "softmax_scale": "log"},
+        {"attention": "linear", "positions": "alibi", "output_norm": True},
+        {"attention": "linear_norm", "short_conv": 3},
+        {"attention": "taylor", "positions": "none"},
+        {"attention": "taylor", "qk_width": 4, "attention_form": "chunked", "chunk": 5},
+        {"attention": "retention"},
+        {"attention": "gated", "positions": "none", "attention_form": "chunked", "chunk": 3},
+        {"attention": "delta", "short_conv": 4},
+        {"attention": "delta_negative", "positions": "none", "attention_form": "chunked", "chunk": 4},
+        {"attention": "gated_delta", "positions": "alibi", "short_conv": 2, "chunk": 7},
+        {"attention": "convolution", "short_conv": 12, "positions": "none"},
     ],
-    "lstm": [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "lstm", "tie_embeddings": False, "n_layer": 1}],
+    "lstm": [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "lstm", "tie_embeddings": False, "n_layer": 1}, {"cell": "gru", "d_hidden": 40}],
 }
 CASES = [{"kind": kind, **variant} for kind in registry.names("models") for variant in VARIANTS.get(kind, [{}])]
 

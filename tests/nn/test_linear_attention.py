@@ -1,4 +1,7 @@
-"""The three forms of linear attention compute one thing: the recurrence of the paper."""
+"""The three forms of linear attention compute one thing: the recurrence of the papers, with and without decay and correction."""
+
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,104 +11,130 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from picollm.nn import linear_attention
-from picollm.nn.linear_attention import LinearState, attend, chunked, extend, parallel, recurrent_step, weights
+from picollm.nn.linear_attention import chunked, parallel, step, weights
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
+RULES = ("sum", "decay", "fixed decay", "delta", "delta to 2", "gated delta")
 sizes = {"B": st.integers(1, 3), "H": st.integers(1, 3), "T": st.integers(1, 150), "seed": st.integers(0, 99)}
+rules = st.sampled_from(RULES)
 
 
-def draw(B, H, T, seed=0, width=8):
+def draw(rule, B, H, T, seed=0, K=8, V=5):
+    """q, k, v, g, beta as the rule has them; unit keys where it corrects."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(B, H, T, width, generator=generator) for _ in range(3)]
+    q, k, v = (torch.randn(B, H, T, width, generator=generator) / width**0.5 for width in (K, K, V))
+    g = beta = None
+    if rule in ("decay", "gated delta"):
+        g = -torch.rand(B, H, T, generator=generator)
+        g[:, :, ::17] = -20  # all but forgotten
+    if rule == "fixed decay":
+        g = torch.linspace(-0.3, -0.01, H)[None, :, None].expand(1, H, T)
+    if "delta" in rule:
+        k = torch.nn.functional.normalize(k, dim=-1)
+        beta = torch.rand(B, H, T, generator=generator) * (2 if rule == "delta to 2" else 1)
+    return q, k, v, g, beta
 
 
-def recurrence(q, k, v):
-    """Equations 16-20 of arXiv 2006.16236 in float64, one token of one head of one sequence at a time."""
+def recurrence(q, k, v, g, beta):
+    """S_t = (I - beta k k^T) exp(g) S_(t-1) + beta k v^T in float64, one token of one head of one sequence at a time."""
     q, k, v = (x.double().numpy() for x in (q, k, v))
+    B, H, T, K = q.shape
+    g = np.zeros((B, H, T)) if g is None else np.broadcast_to(g.double().numpy(), (B, H, T))
     out = np.empty_like(v)
-    for b, h in np.ndindex(*q.shape[:2]):
-        memory, normaliser = np.zeros((q.shape[3], v.shape[3])), np.zeros(q.shape[3])
-        for t in range(q.shape[2]):
-            query, key = (np.where(x > 0, x + 1, np.exp(x)) for x in (q[b, h, t], k[b, h, t]))
-            memory += np.outer(key, v[b, h, t])
-            normaliser += key
-            out[b, h, t] = query @ memory / (query @ normaliser)
-    return torch.from_numpy(out)
+    for b, h in np.ndindex(B, H):
+        memory = np.zeros((K, v.shape[3]))
+        for t in range(T):
+            memory = np.exp(g[b, h, t]) * memory
+            if beta is None:
+                memory = memory + np.outer(k[b, h, t], v[b, h, t])
+            else:
+                strength = float(beta[b, h, t])
+                memory = (np.eye(K) - strength * np.outer(k[b, h, t], k[b, h, t])) @ memory + strength * np.outer(k[b, h, t], v[b, h, t])
+            out[b, h, t] = memory.T @ q[b, h, t]
+    return torch.from_numpy(out).float()
 
 
-def recurrent(q, k, v):
-    state, outputs = torch.zeros(*q.shape[:2], q.shape[3], v.shape[3] + 1), []
+def cut(inputs, start, end):
+    return [None if x is None else x[:, :, start:end] for x in inputs]
+
+
+def recurrent(q, k, v, g, beta, state=None):
+    state = torch.zeros(*q.shape[:2], q.shape[3], v.shape[3]) if state is None else state
+    outputs = []
     for t in range(q.shape[2]):
-        out, state = recurrent_step(q[:, :, t : t + 1], k[:, :, t : t + 1], v[:, :, t : t + 1], state)
+        *qkv, now, strength = cut((q, k, v, g, beta), t, t + 1)
+        out, state = step(*qkv, state, now, strength)
         outputs.append(out)
     return torch.cat(outputs, 2), state
 
 
 @EXAMPLES
-@given(**sizes, chunk=st.integers(1, 80))
-def test_every_form_is_the_recurrence_of_the_paper(B, H, T, seed, chunk):
-    q, k, v = draw(B, H, T, seed)
-    expected = recurrence(q, k, v).float()
-    stepwise, last = recurrent(q, k, v)
-    by_chunks, after = chunked(q, k, v, chunk)
-    for out in (parallel(q, k, v), by_chunks, stepwise, weights(q, k) @ v):
+@given(rule=rules, **sizes, chunk=st.integers(1, 80))
+def test_every_form_is_the_recurrence_of_the_paper(rule, B, H, T, seed, chunk):
+    inputs = draw(rule, B, H, T, seed)
+    expected = recurrence(*inputs)
+    stepwise, last = recurrent(*inputs)
+    by_chunks, after = chunked(*inputs, chunk)
+    q, k, v, g, beta = inputs
+    for out in (parallel(*inputs), by_chunks, stepwise, weights(q, k, g, beta) @ v):
         torch.testing.assert_close(out, expected, **TOLERANCE)
-    torch.testing.assert_close(after, last, atol=1e-4, rtol=1e-5)  # a sum over T tokens, not a mean
+    torch.testing.assert_close(after, last, **TOLERANCE)
 
 
 @EXAMPLES
-@given(**sizes, chunk=st.sampled_from([1, 7, 16, 64]), data=st.data())
-def test_a_state_may_be_handed_over_anywhere(B, H, T, seed, chunk, data):
-    q, k, v = draw(B, H, T, seed)
+@given(rule=rules, **sizes, chunk=st.sampled_from([1, 7, 16, 64]), data=st.data())
+def test_a_state_may_be_handed_over_anywhere(rule, B, H, T, seed, chunk, data):
+    inputs = draw(rule, B, H, T, seed)
     cuts = sorted(data.draw(st.sets(st.integers(1, T), max_size=4)) | {T})
-    state, outputs = LinearState(B, H, q.shape[-1], q), []
+    state, outputs = None, []
     for start, end in zip([0, *cuts], cuts, strict=False):
-        outputs.append(extend(q[:, :, start:end], k[:, :, start:end], v[:, :, start:end], state, chunk))
-    torch.testing.assert_close(torch.cat(outputs, 2), parallel(q, k, v), **TOLERANCE)
+        part = cut(inputs, start, end)
+        out, state = recurrent(*part, state) if end - start == 1 else chunked(*part, chunk, state)
+        outputs.append(out)
+    torch.testing.assert_close(torch.cat(outputs, 2), parallel(*inputs), **TOLERANCE)
 
 
 @EXAMPLES
-@given(B=st.integers(1, 2), H=st.integers(1, 2), T=st.integers(1, 40), seed=st.integers(0, 99), chunk=st.integers(1, 50))
-def test_gradients_agree(B, H, T, seed, chunk):
+@given(rule=rules, B=st.integers(1, 2), H=st.integers(1, 2), T=st.integers(1, 40), seed=st.integers(0, 99), chunk=st.integers(1, 50))
+def test_gradients_agree(rule, B, H, T, seed, chunk):
     gradients = []
-    for form in (parallel, lambda *qkv: chunked(*qkv, chunk)[0], lambda *qkv: recurrent(*qkv)[0]):
-        qkv = [x.requires_grad_() for x in draw(B, H, T, seed)]
-        gradients.append(torch.autograd.grad(form(*qkv).square().sum(), qkv))
+    for form in (parallel, lambda *inputs: chunked(*inputs, chunk)[0], lambda *inputs: recurrent(*inputs)[0]):
+        inputs = draw(rule, B, H, T, seed)
+        leaves = [x.requires_grad_() for x in inputs if x is not None and x.is_leaf and not x._is_view()]
+        gradients.append(torch.autograd.grad(form(*inputs).square().sum(), leaves))
     for others in gradients[1:]:
         for expected, gradient in zip(gradients[0], others, strict=True):
             torch.testing.assert_close(gradient, expected, atol=5e-5, rtol=1e-4)
 
 
-def test_the_gradient_is_the_derivative():
-    qkv = [x.double().requires_grad_() for x in draw(1, 2, 7, width=3)]
-    assert torch.autograd.gradcheck(parallel, qkv)
-    assert torch.autograd.gradcheck(lambda *x: chunked(*x, 3)[0], qkv)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_gradient_is_the_derivative(rule):
+    inputs = [None if x is None else x.double().contiguous().requires_grad_() for x in draw(rule, 1, 2, 7, K=3, V=2)]
+    given_ = [x for x in inputs if x is not None]
+
+    def call(form, *values):
+        values = iter(values)
+        return form(*(None if x is None else next(values) for x in inputs))
+
+    assert torch.autograd.gradcheck(lambda *x: call(parallel, *x), given_)
+    assert torch.autograd.gradcheck(lambda *x: call(lambda *y: chunked(*y, 3)[0], *x), given_)
 
 
-@pytest.mark.parametrize("T", [1, 33])
-def test_rows_of_the_implicit_matrix_are_distributions_over_the_past(T):
-    q, k, _ = draw(2, 3, T)
-    matrix = weights(q, k)
-    assert (matrix >= 0).all()
-    assert matrix.triu(1).count_nonzero() == 0
-    torch.testing.assert_close(matrix.sum(-1), torch.ones(2, 3, T))
+def test_a_correction_of_strength_2_turns_the_sign_and_of_strength_1_forgets():
+    """The eigenvalue 1 - beta along the key: what lets a state count modulo 2."""
+    k = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2).expand(1, 1, 3, 2)
+    v, before = torch.zeros(1, 1, 3, 1), torch.ones(1, 1, 2, 1)
+    for beta, expected in ((2.0, [-1.0, 1.0, -1.0]), (1.0, [0.0, 0.0, 0.0])):
+        out, after = chunked(k, k, v, beta=torch.full((1, 1, 3), beta), before=before)
+        torch.testing.assert_close(out.flatten(), torch.tensor(expected))
+        assert float(after[0, 0, 1, 0]) == 1  # what other keys say is left alone
 
 
-def test_features_that_all_underflow_give_no_nan():
-    q, k, v = draw(1, 1, 70)
-    for form in ("parallel", "chunked"):
-        assert attend(q - 200, k - 200, v, form).isfinite().all()
-
-
-def test_auto_takes_the_form_by_the_length_alone(monkeypatch):
-    taken = []
-    monkeypatch.setattr(linear_attention, "parallel", lambda q, k, v: taken.append("parallel"))
-    monkeypatch.setattr(linear_attention, "chunked", lambda q, k, v, chunk: [taken.append("chunked")])
-    for T in (1, linear_attention.PARALLEL_UP_TO, linear_attention.PARALLEL_UP_TO + 1):
-        attend(*draw(1, 1, T))
-    assert taken == ["parallel", "parallel", "chunked"]
+@pytest.mark.parametrize("chunk", [0, -3])
+def test_a_chunk_without_tokens_is_refused(chunk):
+    with pytest.raises(ValueError, match=rf"^chunk: {chunk} tokens; give at least 1$"):
+        chunked(*draw("sum", 1, 1, 5), chunk)
 
 
 class LargestTensor(TorchDispatchMode):
@@ -119,15 +148,57 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def largest(T, chunk=64, width=32):
-    qkv = [x.requires_grad_() for x in draw(1, 2, T, width=width)]
+def largest(rule, T, chunk=64, width=32):
+    inputs = [None if x is None else x.clone().requires_grad_() for x in draw(rule, 1, 2, T, K=width, V=width)]
     with LargestTensor() as recorder:
-        chunked(*qkv, chunk)[0].sum().backward()
+        chunked(*inputs, chunk)[0].sum().backward()
     return recorder.numel
 
 
-def test_memory_grows_with_the_length_and_holds_no_state_a_token():
+@pytest.mark.parametrize("rule", RULES)
+def test_memory_grows_with_the_length_and_holds_no_state_a_token(rule):
     B, H, T, K, C = 1, 2, 2048, 32, 64
-    assert largest(T) <= B * H * T * C  # the scores inside the chunks; a state a token would be B H T K K
-    assert largest(T) < B * H * T * K * K / 10
-    assert largest(2 * T) == 2 * largest(T)
+    assert largest(rule, T) <= B * H * T * C  # the scores inside the chunks; a state a token would be B H T K K
+    assert largest(rule, T) < B * H * T * K * K / 10
+    assert largest(rule, 2 * T) == 2 * largest(rule, T)
+
+
+def reference(name):
+    """The readable reference code of flash-linear-attention, without importing the package, whose kernels need a GPU's compiler."""
+    package = importlib.util.find_spec("fla")
+    assert package is not None
+    assert package.submodule_search_locations
+    path = Path(package.submodule_search_locations[0]) / "ops" / name / "naive.py"
+    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(f"fla_{name}", path))
+    spec.loader.exec_module(module)
+    return module
+
+
+def transposed(*inputs):
+    """(B, H, T, ...) <-> (B, T, H, ...)."""
+    return [x.transpose(1, 2) for x in inputs]
+
+
+def theirs(rule, q, k, v, g, beta):
+    """Output and, where they give it, the last state; without their scale of the queries."""
+    if rule == "sum":
+        out, state = reference("linear_attn").naive_recurrent_linear_attn(*transposed(q, k, v), scale=1.0, output_final_state=True)
+        return out.transpose(1, 2), state
+    if rule == "decay":
+        out, state = reference("simple_gla").naive_recurrent_simple_gla(*transposed(q, k, v, g), scale=1.0)
+        return out.transpose(1, 2), state
+    if rule == "gated delta":
+        out, state = reference("gated_delta_rule").naive_recurrent_gated_delta_rule(*transposed(q, k, v, beta, g), scale=1.0, output_final_state=True)
+        return out.transpose(1, 2), state
+    return reference("delta_rule").delta_rule_recurrence(q * q.shape[-1] ** 0.5, k, v, beta)
+
+
+@pytest.mark.parametrize("T", [1, 50, 128])
+@pytest.mark.parametrize("rule", ["sum", "decay", "delta", "delta to 2", "gated delta"])
+def test_every_form_agrees_with_flash_linear_attention(rule, T):
+    inputs = draw(rule, 2, 3, T, K=16, V=16)
+    expected, last = theirs(rule, *inputs)
+    out, after = chunked(*inputs, 48)
+    for ours in (out, parallel(*inputs), recurrent(*inputs)[0]):
+        torch.testing.assert_close(ours, expected, **TOLERANCE)
+    torch.testing.assert_close(after, last, **TOLERANCE)
