@@ -1,20 +1,28 @@
-"""The parallel against the chunked form of linear attention: where they cross is what `PARALLEL_UP_TO` rests on."""
+"""The parallel against the chunked form of every linear variant: where they cross is what `parallel_up_to` rests on."""
 
 import torch
 
 from benchmarks import timing
-from picollm.nn import linear_attention
+from picollm.nn.attention import TAYLOR_WIDTH
+from picollm.nn.linear_variants import VARIANTS, LinearKernel, parallel_up_to
+from picollm.nn.taps import untapped
 
-TOKENS = 8192  # in all, whatever the length of a sequence
+TOKENS, HEADS = 8192, 4  # tokens in all, whatever the length of a sequence
 
 
 def main(quick: bool) -> None:
     timing.prepare()
-    lengths = [32, 256, 1024] if quick else [32, 64, 128, 256, 512, 1024]
-    print(f"linear attention, forward and backward, 4 heads, {TOKENS} tokens; picollm takes the parallel form up to {linear_attention.PARALLEL_UP_TO}")
-    for width in (32,) if quick else (16, 32, 64):
-        for length in lengths:
-            q, k, v = (torch.randn(TOKENS // length, 4, length, width, requires_grad=True) for _ in range(3))
-            cases = {form: lambda form=form: linear_attention.attend(q, k, v, form).sum().backward() for form in ("parallel", "chunked")}  # noqa: B023
-            times, low, high = timing.ratio(timing.interleaved(cases, 5 if quick else 15), "chunked", "parallel")
-            timing.report(f"heads {width} wide, {length:5} tokens, parallel against chunked", times, (low, high))
+    lengths = [32, 256, 1024] if quick else [32, 64, 128, 256, 512]
+    print(f"linear attention, forward and backward, {HEADS} heads, {TOKENS} tokens")
+    for kind, variant in VARIANTS.items():
+        print(f"{kind}: picollm takes the parallel form up to {parallel_up_to(variant)}")
+        for width in (32,) if quick else (16, 32, 64):
+            for length in lengths:
+                qk = min(width, TAYLOR_WIDTH) if kind == "taylor" else width
+                shape = (TOKENS // length, HEADS, length)
+                inputs = [torch.randn(*shape, size, requires_grad=True) for size in (qk, qk, width)]
+                x = torch.randn(TOKENS // length, length, HEADS * width)
+                kernels = {form: LinearKernel(kind, HEADS * width, HEADS, qk, width, False, False, form, None) for form in ("parallel", "chunked")}
+                cases = {form: lambda kernel=kernel: kernel(*inputs, x, untapped, "", None, 0).sum().backward() for form, kernel in kernels.items()}  # noqa: B023
+                times, low, high = timing.ratio(timing.interleaved(cases, 5 if quick else 9), "chunked", "parallel")
+                timing.report(f"heads {width} wide, {length:5} tokens, parallel against chunked", times, (low, high))

@@ -1,5 +1,6 @@
 """Timing side by side: the cases take turns, so that a busy machine slows all of them alike, and medians are compared."""
 
+import os
 import statistics
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+
+from picollm import allocator
 
 Seconds = dict[str, list[float]]  # of each case, in the order of the rounds
 THREADS = 2
@@ -55,6 +58,10 @@ def report(what: str, measured: float, spread: tuple[float, float] | None = None
 
 
 def in_subprocess(module: str, *arguments: str) -> float:
-    """The number that `python -m module arguments` prints: for peak memory, which a process never forgets."""
-    result = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True)
+    """The number that `python -m module arguments` prints: for peak memory, which a process never forgets.
+
+    Its large blocks come from the system and go back to it.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in allocator.SETTINGS} | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    result = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True, env=environment)
     return float(result.stdout.strip())

@@ -9,7 +9,6 @@ from typing import Literal
 from torch import Tensor, nn
 
 from picollm.nn.convolution import ConvolutionState, ShortConvolution
-from picollm.nn.linear_attention import CHUNK
 from picollm.nn.linear_variants import VARIANTS, Form, LinearKernel, LinearState
 from picollm.nn.positions import Rotary
 from picollm.nn.softmax_attention import KVCache, Scale, SoftmaxKernel
@@ -87,7 +86,7 @@ class Attention(nn.Module):
         if o.kind == "softmax":
             self.kernel = SoftmaxKernel(o.n_head, width, alibi, o.softmax_scale, o.output_norm, o.dropout)
         else:
-            self.kernel = LinearKernel(o.kind, d_model, o.n_head, self.qk_width, width, alibi, o.output_norm, o.form, o.chunk or CHUNK)
+            self.kernel = LinearKernel(o.kind, d_model, o.n_head, self.qk_width, width, alibi, o.output_norm, o.form, o.chunk)
         self.out = nn.Linear(d_model, d_model, bias=bias)
         self.rotary = [rotary]  # in a list: not a submodule of every layer
 

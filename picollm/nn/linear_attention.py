@@ -13,11 +13,16 @@ Shapes: B batch, H heads, T time, K key features, V value width, C chunk length,
 q, k: (B, H, T, K), v: (B, H, T, V), g <= 0 and beta: (B, H, T), or 1 in place of B; a state is (B, H, K, V).
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-CHUNK = 64  # tokens: the quadratic part inside a chunk then costs about as much as the state between chunks
+LONG = 4096  # tokens, from which on memory is worth some time
+R = TypeVar("R")
 
 
 def weights(q: Tensor, k: Tensor, g: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
@@ -25,20 +30,19 @@ def weights(q: Tensor, k: Tensor, g: Tensor | None = None, beta: Tensor | None =
     scores = _scores(q, k, _within(g))
     if beta is None:
         return scores
-    correction = _overlaps(k, _within(g), beta)
-    return scores @ _solve(correction, torch.diag_embed(beta).expand_as(correction))
+    return scores @ (_corrections(k, _within(g), beta) * beta[..., None, :])
 
 
 def parallel(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
     """Quadratic in T, fastest for short sequences. -> (B, H, T, V)."""
     decay = _within(g)
     if beta is not None:
-        v = _solve(_overlaps(k, decay, beta), beta[..., None] * v)
+        v = _corrections(k, decay, beta) @ (beta[..., None] * v)
     return _scores(q, k, decay) @ v
 
 
 def chunked(
-    q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None, chunk: int = CHUNK, before: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None, chunk: int = 64, before: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Linear in T: quadratic inside a chunk, one state between chunks. -> (B, H, T, V) and the state after the last token.
 
@@ -52,21 +56,15 @@ def chunked(
     g, beta = (None if x is None else _split(x, min(chunk, T)) for x in (g, beta))  # (B, H, N, C)
     decay, sofar = _within(g), None if g is None else g.cumsum(-1)  # (B, H, N, C, C), (B, H, N, C)
     kept = None if sofar is None else sofar[..., -1].exp()[..., None, None]  # of a state, by the end of the chunk
-    scores = _scores(q, k, decay)
-    reads = q if sofar is None else q * sofar.exp()[..., None]  # (B, H, N, C, K): how an output reads the inherited state
     adds = k if sofar is None else k * (sofar[..., -1:] - sofar).exp()[..., None]  # how a value enters the state left behind
+    state = q.new_zeros(*q.shape[:2], k.shape[-1], v.shape[-1]) if before is None else before
     if beta is None:
-        passed = kept  # how the inherited state becomes the one left behind: a factor, or a matrix (K, K)
+        inherited, after = _Sums.apply(adds.mT @ v, kept, state)
     else:
-        # A token writes what its value has beyond what the state says already: u = solved - erased S.
-        K = k.shape[-1]
-        seen = k if sofar is None else k * sofar.exp()[..., None]
-        v, erased = _solve(_overlaps(k, decay, beta), beta[..., None] * torch.cat((v, seen), -1)).split((v.shape[-1], K), -1)
-        reads = reads - scores @ erased
-        passed = -(adds.mT @ erased)
-        passed = passed + torch.eye(K, dtype=k.dtype, device=k.device) * (1 if kept is None else kept)
-    inherited, after = _scan(adds.mT @ v, passed, before)
-    out = scores @ v + reads @ inherited
+        erased, written = recomputed(_writing, k, v, beta, decay, sofar, tokens=T)
+        inherited, v, after = _Corrected.apply(adds.mT, erased, written, kept, state)
+    reads = q if sofar is None else q * sofar.exp()[..., None]  # (B, H, N, C, K): how an output reads the inherited state
+    out = _scores(q, k, decay) @ v + reads @ inherited
     return out.flatten(2, 3)[:, :, :T], after
 
 
@@ -78,6 +76,12 @@ def step(q: Tensor, k: Tensor, v: Tensor, before: Tensor, g: Tensor | None = Non
         v = beta[..., None] * (v - k @ before)
     after = torch.addcmul(before, k.mT, v)  # the outer product and the sum in one pass
     return q @ after, after
+
+
+def recomputed(function: Callable[..., R], *inputs: Any, tokens: int) -> R:
+    """What is large and quick to compute is computed again for the gradient, and not kept, in long sequences."""
+    result: R = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False) if tokens >= LONG else function(*inputs)
+    return result
 
 
 def _split(x: Tensor, chunk: int) -> Tensor:
@@ -100,30 +104,76 @@ def _scores(q: Tensor, k: Tensor, decay: Tensor | None) -> Tensor:
     return (q @ k.mT).tril_() if decay is None else (q @ k.mT) * decay
 
 
-def _overlaps(k: Tensor, decay: Tensor | None, beta: Tensor) -> Tensor:
-    """How much of a token's correction those before it in the chunk decide: beta_i (k_i . k_j) decay_ij, j < i. (..., C, C)."""
-    overlaps = beta[..., None] * (k @ k.mT)
-    return (overlaps if decay is None else overlaps * decay).tril(-1)
+def _writing(k: Tensor, v: Tensor, beta: Tensor, decay: Tensor | None, sofar: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A token writes what its value has beyond what the state says already: written - erased S."""
+    solved = _corrections(k, decay, beta)
+    seen = k if sofar is None else k * sofar.exp()[..., None]
+    return solved @ (beta[..., None] * seen), solved @ (beta[..., None] * v)
 
 
-def _solve(overlaps: Tensor, values: Tensor) -> Tensor:
-    """(I + overlaps)^-1 values: each token's correction in turn, all at once."""
-    return torch.linalg.solve_triangular(overlaps, values, upper=False, unitriangular=True)
+def _corrections(k: Tensor, decay: Tensor | None, beta: Tensor) -> Tensor:
+    """Every token's correction in turn, all at once: (I + L)^-1 with L_ij = beta_i (k_i . k_j) decay_ij, j < i. -> (..., C, C).
 
-
-def _scan(added: Tensor, passed: Tensor | None, before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The state that each chunk inherits, (B, H, N, K, V), and the last one left behind.
-
-    Not cumsum, which gives other bits each time on CUDA. N states and not T of them is what keeps memory linear and small.
+    As an inverse: a triangular solve with all the values on its right takes three times as long as a product.
     """
-    state = torch.zeros_like(added[:, :, 0]) if before is None else before
-    matrix = passed is not None and passed.shape[-1] > 1
-    inherited = []
-    for chunk, new in enumerate(added.unbind(2)):
-        inherited.append(state)
-        if passed is None:
-            state = state + new
-        else:
-            factor = passed[:, :, chunk]
-            state = new + (factor @ state if matrix else factor * state)
-    return torch.stack(inherited, 2), state
+    overlaps = beta[..., None] * (k @ k.mT)
+    overlaps = (overlaps if decay is None else overlaps * decay).tril(-1)
+    identity = torch.eye(k.shape[-2], dtype=k.dtype, device=k.device).expand_as(overlaps)
+    return torch.linalg.solve_triangular(overlaps, identity, upper=False, unitriangular=True)
+
+
+# The scans go from chunk to chunk in memory reserved once. Not cumsum, which gives other bits each time on CUDA. N states
+# and not T of them is what keeps memory linear and small. Their gradients are written out: a third of what PyTorch's keep.
+
+
+class _Sums(torch.autograd.Function):
+    """S' = kept S + added: the state that each chunk inherits, (B, H, N, K, V), and the last one left behind."""
+
+    @staticmethod
+    def forward(ctx: Any, added: Tensor, kept: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        inherited = torch.empty_like(added)
+        for n in range(added.shape[2]):
+            inherited[:, :, n] = state
+            state = added[:, :, n] + (state if kept is None else kept[:, :, n] * state)
+        ctx.save_for_backward(inherited, kept)
+        return inherited, state
+
+    @staticmethod
+    def backward(ctx: Any, of_inherited: Tensor, of_state: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:  # type: ignore[override]
+        inherited, kept = ctx.saved_tensors
+        of_added = torch.empty_like(inherited)
+        for n in reversed(range(inherited.shape[2])):
+            of_added[:, :, n] = of_state
+            of_state = of_inherited[:, :, n] + (of_state if kept is None else kept[:, :, n] * of_state)
+        return of_added, None if kept is None else _reduced(of_added * inherited, kept), of_state
+
+
+class _Corrected(torch.autograd.Function):
+    """A chunk writes what the inherited state lacks: u = written - erased S, S' = kept S + adds u. Also gives u, (B, H, N, C, V)."""
+
+    @staticmethod
+    def forward(ctx: Any, adds: Tensor, erased: Tensor, written: Tensor, kept: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inherited = state.new_empty(*adds.shape[:4], state.shape[-1])
+        values = torch.empty_like(written)
+        for n in range(adds.shape[2]):
+            inherited[:, :, n] = state
+            values[:, :, n] = written[:, :, n] - erased[:, :, n] @ state
+            state = adds[:, :, n] @ values[:, :, n] + (state if kept is None else kept[:, :, n] * state)
+        ctx.save_for_backward(adds, erased, inherited, values, kept)
+        return inherited, values, state
+
+    @staticmethod
+    def backward(ctx: Any, of_inherited: Tensor, of_values: Tensor, of_state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:  # type: ignore[override]
+        adds, erased, inherited, values, kept = ctx.saved_tensors
+        of_later, of_written = torch.empty_like(inherited), torch.empty_like(values)
+        for n in reversed(range(inherited.shape[2])):
+            of_later[:, :, n] = of_state
+            of_written[:, :, n] = of_values[:, :, n] + adds[:, :, n].mT @ of_state
+            of_state = of_inherited[:, :, n] - erased[:, :, n].mT @ of_written[:, :, n] + (of_state if kept is None else kept[:, :, n] * of_state)
+        of_kept = None if kept is None else _reduced(of_later * inherited, kept)
+        return of_later @ values.mT, -(of_written @ inherited.mT), of_written, of_kept, of_state
+
+
+def _reduced(gradient: Tensor, like: Tensor) -> Tensor:
+    """Summed over the axes along which `like` was spread, the batch's among them where a decay is the same for all."""
+    return gradient.sum_to_size(like.shape)

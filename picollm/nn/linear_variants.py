@@ -37,6 +37,11 @@ class Variant:
     decay: Literal["none", "fixed", "gate"] = "none"
     beta: float = 0.0  # the upper end of its range, which starts at 0; 0: nothing is corrected
 
+    @property
+    def chunk(self) -> int:
+        """Tokens, the fastest for heads 64 wide: what is quadratic in a chunk costs a correction twice as much."""
+        return 32 if self.beta else 64
+
 
 VARIANTS = {
     "linear": Variant(features.positive, normalised=True),
@@ -65,9 +70,10 @@ class LinearState:
 class LinearKernel(nn.Module):
     fixed: Tensor
 
-    def __init__(self, kind: str, d_model: int, n_head: int, qk_width: int, width: int, alibi: bool, output_norm: bool, form: Form, chunk: int) -> None:
+    def __init__(self, kind: str, d_model: int, n_head: int, qk_width: int, width: int, alibi: bool, output_norm: bool, form: Form, chunk: int | None) -> None:
         super().__init__()
-        self.variant, self.n_head, self.form, self.chunk = VARIANTS[kind], n_head, form, chunk
+        self.variant, self.n_head, self.form = VARIANTS[kind], n_head, form
+        self.chunk = chunk or self.variant.chunk
         self.shape = (n_head, features.taylor_width(qk_width) if kind == "taylor" else qk_width, width + self.variant.normalised)
         fixed = torch.log1p(-(2.0 ** (-5.0 - torch.arange(n_head)))) if self.variant.decay == "fixed" else torch.zeros(n_head)
         if alibi:  # a cost per step of distance is a decay
@@ -83,7 +89,7 @@ class LinearKernel(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, tap: Tap, site: str, memory: LinearState | None, start: int) -> Tensor:
         """q, k: (B, H, T, .), v: (B, H, T, V), x: (B, T, D), what they were computed from -> (B, H, T, V)."""
-        q, k = self.variant.features(q), self.variant.features(k)
+        q, k = (linear_attention.recomputed(self.variant.features, y, tokens=y.shape[2]) for y in (q, k))
         g, beta = self._gates(x, tap, site)
         if self.variant.normalised:
             v = F.pad(v, (0, 1), value=1.0)  # the column of ones, whose weighted sum is the normaliser
