@@ -37,10 +37,14 @@ class Variant:
     decay: Literal["none", "fixed", "gate"] = "none"
     beta: float = 0.0  # the upper end of its range, which starts at 0; 0: nothing is corrected
 
-    @property
-    def chunk(self) -> int:
-        """Tokens, the fastest for heads 64 wide: what is quadratic in a chunk costs a correction twice as much."""
-        return 32 if self.beta else 64
+    def chunk(self, width: int) -> int:
+        """Tokens of a chunk for keys of `width` features, the fastest as measured by benchmarks/forms.py: what is quadratic in a
+        chunk then costs about as much as the state between chunks; corrections cost more of it."""
+        return min(max(width, 16), 64) if not self.beta else min(max(width // 2, 16), 32)
+
+    def parallel_up_to(self, width: int) -> int:
+        """Tokens up to which the parallel form is the faster one, likewise."""
+        return min(2 * width, 128) if not self.beta else min(width, 64)
 
 
 VARIANTS = {
@@ -53,11 +57,6 @@ VARIANTS = {
     "delta_negative": Variant(features.unit, beta=2.0),
     "gated_delta": Variant(features.unit, decay="gate", beta=1.0),
 }
-
-
-def parallel_up_to(variant: Variant) -> int:
-    """Tokens up to which the parallel form is the faster one, as measured by benchmarks/forms.py for heads 16 to 64 wide."""
-    return 64 if variant.beta else 128
 
 
 class LinearState:
@@ -73,8 +72,8 @@ class LinearKernel(nn.Module):
     def __init__(self, kind: str, d_model: int, n_head: int, qk_width: int, width: int, alibi: bool, output_norm: bool, form: Form, chunk: int | None) -> None:
         super().__init__()
         self.variant, self.n_head, self.form = VARIANTS[kind], n_head, form
-        self.chunk = chunk or self.variant.chunk
         self.shape = (n_head, features.taylor_width(qk_width) if kind == "taylor" else qk_width, width + self.variant.normalised)
+        self.chunk, self.parallel_up_to = chunk or self.variant.chunk(self.shape[1]), self.variant.parallel_up_to(self.shape[1])
         fixed = torch.log1p(-(2.0 ** (-5.0 - torch.arange(n_head)))) if self.variant.decay == "fixed" else torch.zeros(n_head)
         if alibi:  # a cost per step of distance is a decay
             fixed = fixed - alibi_slopes(n_head)
@@ -105,7 +104,7 @@ class LinearKernel(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, g: Tensor | None, beta: Tensor | None) -> Tensor:
         """The form named, or for `auto` the faster one by the shapes alone: a timing would change bits from run to run."""
-        if self.form == "parallel" or (self.form == "auto" and q.shape[2] <= parallel_up_to(self.variant)):
+        if self.form == "parallel" or (self.form == "auto" and q.shape[2] <= self.parallel_up_to):
             return linear_attention.parallel(q, k, v, g, beta)
         return linear_attention.chunked(q, k, v, g, beta, self.chunk)[0]
 

@@ -160,7 +160,7 @@ def test_auto_takes_the_form_by_the_shapes_alone(monkeypatch):
         original = getattr(linear_variants.linear_attention, form)
         monkeypatch.setattr(linear_variants.linear_attention, form, lambda *a, form=form, original=original: taken.append(form) or original(*a))
     for kind in VARIANTS:
-        limit = linear_variants.parallel_up_to(VARIANTS[kind])
+        limit = kernel(kind).parallel_up_to
         for T in (1, limit, limit + 1):
             run(kernel(kind), draw(1, T))
         assert taken == ["parallel", "parallel", "chunked"], kind
