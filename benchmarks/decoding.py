@@ -1,4 +1,4 @@
-"""Decoding speed: with the state against recomputing the whole prefix, and the time of a token as the context grows."""
+"""Decoding: with the state against recomputing the whole prefix; time of a token and memory of the state as the context grows."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,11 @@ import torch
 
 from benchmarks import timing
 from picollm.models.transformer import Config, Model
+from picollm.nn.attention import AttentionState
+from picollm.nn.linear_variants import VARIANTS
+from picollm.nn.softmax_attention import KVCache
 
-KINDS = ("softmax", "linear")
+ROWS = 8  # sequences decoded together while the context grows
 
 
 @torch.inference_mode()
@@ -26,7 +29,7 @@ def uncached(model: Model, prompt: torch.Tensor, count: int) -> None:
 
 
 def against_uncached(count: int, rounds: int) -> None:
-    for kind in KINDS:
+    for kind in ("softmax", "linear"):
         model = Model(Config(attention=kind), 512).eval()
         prompt = torch.randint(0, 512, (1, 8))
         cases = {"cached": lambda: cached(model, prompt, count), "uncached": lambda: uncached(model, prompt, count)}  # noqa: B023
@@ -40,10 +43,10 @@ def against_uncached(count: int, rounds: int) -> None:
 def at_context(model: Model, context: int, count: int) -> Callable[[], None]:
     """`count` tokens more after `context` of them. The state is put back each time: a round must not lengthen the next."""
     with torch.inference_mode():
-        state = model.empty_state(8, context + count)
+        state = model.empty_state(ROWS, context + count)
         for _ in range(0, context, 128):
-            model(torch.randint(0, 512, (8, 128)), state=state)
-    ids = torch.randint(0, 512, (8, 1))
+            model(torch.randint(0, 512, (ROWS, 128)), state=state)
+    ids = torch.randint(0, 512, (ROWS, 1))
 
     @torch.inference_mode()
     def run() -> None:
@@ -51,25 +54,39 @@ def at_context(model: Model, context: int, count: int) -> Callable[[], None]:
             model(ids, state=state)
         state.position -= count
         for layer in state.layers:
-            if hasattr(layer, "count"):
-                layer.count -= count
+            if hasattr(layer.memory, "count"):
+                layer.memory.count -= count
 
     return run
 
 
 def over_contexts(contexts: list[int], count: int, rounds: int) -> None:
-    for kind in KINDS:
+    for kind in ("softmax", *VARIANTS):
         model = Model(Config(attention=kind), 512).eval()
         seconds = timing.interleaved({str(context): at_context(model, context, count) for context in contexts}, rounds)
         for context in contexts:
             timing.report(f"{kind}, context {context}, microseconds a token", 1e6 * timing.median(seconds[str(context)]) / count)
         times, low, high = timing.ratio(seconds, str(contexts[-1]), str(contexts[0]))
-        bar = {"bar": "0.9 .. 1.1", "met": 0.9 <= times <= 1.1} if kind == "linear" else {"bar": "> 1.1", "met": times > 1.1}
+        bar = {"bar": "> 1.1", "met": times > 1.1} if kind == "softmax" else {"bar": "0.9 .. 1.1", "met": 0.9 <= times <= 1.1}
         timing.report(f"{kind}, context {contexts[-1]} against {contexts[0]}, times as slow", times, (low, high), **bar)
+        first, last = (kilobytes(model, context) for context in (contexts[0], contexts[-1]))
+        timing.report(f"{kind}, kB a sequence remembers at context {contexts[-1]}", last, bar="" if kind == "softmax" else "the same", met=first == last)
+
+
+def kilobytes(model: Model, context: int) -> float:
+    """What the state of one sequence takes."""
+    layers = model.empty_state(1, context).layers
+    caches = [
+        cache
+        for layer in layers
+        if isinstance(layer, AttentionState) and isinstance(layer.memory, KVCache)
+        for cache in (layer.memory.keys, layer.memory.values)
+    ]
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*caches, *(tensor for layer in layers for tensor in layer.tensors())]) / 1000
 
 
 def main(quick: bool) -> None:
     timing.prepare()
-    print("decoding, 128 wide, 2 layers, one sequence of 256 tokens; then 8 sequences at a growing context")
+    print(f"decoding, 128 wide, 2 layers, one sequence of 256 tokens; then {ROWS} sequences at a growing context")
     against_uncached(64 if quick else 256, 3 if quick else 7)
     over_contexts([128, 2048] if quick else [128, 512, 2048, 8192], 16 if quick else 64, 5 if quick else 15)
