@@ -56,7 +56,9 @@ def sample(
 
     sampling = parse(Sampling, {"temperature": temperature, "top_k": top_k, "top_p": top_p}, "sample")
     folder = _checkpoint(run, model_seed)
-    facts = read_config(folder, "tokenizer", "whole")
+    facts = read_config(folder, "tokenizer", "whole", "targets")
+    if facts["targets"]:
+        raise UserError(f"{run}: answers about the tokens it is given, and does not continue them; sample a run of another task")
     print(prompt, continuation(load(folder), facts, prompt, length, sampling, seed), sep=" " if facts["tokenizer"]["kind"] == "integers" else "")
 
 

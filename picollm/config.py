@@ -6,6 +6,7 @@ Any value may be written once, or per budget: `steps: 500` or `steps: {smoke: 20
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -76,4 +77,6 @@ def _keys(cls: type, loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
         # Below a dictionary or a list stand its values, whose type is the last one named.
         inner = {field.name: field.type for field in fields(inner)}.get(str(part)) if is_dataclass(inner) else (get_args(inner) or (None,))[-1]
+        if isinstance(inner, UnionType):  # a block that may be left out
+            inner = get_args(inner)[0]
     return [field.name for field in fields(inner)] if is_dataclass(inner) else []

@@ -1,7 +1,7 @@
 """Independent trainings side by side: at the sizes of this study a second thread gives less than a second process.
 
-Two processes of one thread each do 1.08 times the work of one with two, several times at a thousand parameters; and they do
-not wait for each other at every operation, which collapses to a tenth when anything else wants the cores.
+Two processes of one thread each do 1.08 times the work of one with two, and they do not wait for each other at every
+operation, which was seen to take four to fifteen times as long when anything else wanted the cores.
 """
 
 import os

@@ -1,42 +1,105 @@
-"""params.yaml as a whole: tasks, runs, sweeps, and what they must agree on."""
+"""params.yaml as a whole: tasks, runs, groups of model variants, sweeps, and what they must agree on."""
 
+import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
 from picollm import config, registry
 from picollm.config import STRICT, at_budget, parse
 from picollm.errors import UserError, did_you_mean
-from picollm.training.recipe import Run
+from picollm.training.recipe import Recipe, Run
 
-SECTIONS = ("budget", "device", "threads", "samples", "interpret", "tasks", "runs", "sweeps")
+SECTIONS = ("budget", "device", "threads", "samples", "interpret", "tasks", "runs", "variants", "sweeps")
 NAMED = SECTIONS[5:]  # whose entries have names that become those of stages, files and folders
 NAME = re.compile(r"\w[\w-]*")
 MOST_THREADS = 1024
+EQUAL = 0.02  # share by which the parameters of a sweep's variants may differ from the first's
+TRAINED = ("train_loss", "validation_loss")  # what a sweep without evaluation measures
+
+
+@dataclass(frozen=True)
+class Success:
+    """What a seed must reach to count as one that solved its task."""
+
+    __pydantic_config__ = STRICT
+
+    metric: str  # of the evaluation's summary, such as accuracy_256
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("at_least: give either at_least or at_most, and not both")
+
+    def holds(self, value: float) -> bool:
+        return value >= self.at_least if self.at_least is not None else value <= (self.at_most or 0.0)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A base run trained at every point of a grid of dotted parameters, e.g. {"training.lr": [0.001, 0.002]}."""
+    """A base trained at every point of a grid of dotted parameters, e.g. {"training.lr": [0.001, 0.002]}.
+
+    The base is a run, or a group of model variants that one `training` block trains: then without a grid, too, and all of the group
+    or `only` some.
+    """
 
     __pydantic_config__ = STRICT
 
-    run: str
-    task: str  # the run's own; written out because DVC reads it too
+    base: str  # runs.NAME or variants.GROUP: written as DVC reads it, so that the sweep depends on just that block
+    task: str  # a run's own; written out because DVC reads it too
     seeds: int
-    grid: dict[str, list[Any]]
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    training: dict[str, Any] | None = None  # checked as a Recipe, of which a grid may change some
+    only: list[str] | None = None
+    success: Success | None = None
+    equal_parameters: bool = True  # are a group's variants refused when they are not of one size?
+    evaluate: bool = True  # on the test sets and longer sequences, as a run is
 
     def __post_init__(self) -> None:
+        kind, _, name = self.base.partition(".")
+        if kind not in ("runs", "variants") or not name:
+            raise ValueError(f"base: {self.base!r} is no block to start from; write runs.NAME or variants.GROUP")
         if self.seeds < 0:
             raise ValueError(f"seeds: must not be negative, not {self.seeds}")
-        if not self.grid:
-            raise ValueError("grid: is empty; name a parameter and its values, such as training.lr: [0.001, 0.002]")
-        for name, values in self.grid.items():
-            if not name.startswith(("model.", "training.")):  # its task and seeds are the sweep's own
-                raise ValueError(f"grid.{name}: a grid changes the run's model and training; write model.NAME or training.NAME")
+        if self.group is None:
+            if not self.grid:
+                raise ValueError("grid: is empty; name a parameter and its values, such as training.lr: [0.001, 0.002]")
+            for unused in ("training", "only"):
+                if getattr(self, unused) is not None:
+                    raise ValueError(f"{unused}: belongs to a sweep of variants; {self.base} is a run, which a grid changes")
+        elif self.training is None:
+            raise ValueError("training: is missing; a sweep of variants has a training block of its own")
+        if self.only == []:
+            raise ValueError("only: names no variant; leave it out for all of the group, or set seeds to 0")
+        for parameter, values in self.grid.items():
+            if not parameter.startswith(("model.", "training.")):  # its task and seeds are the sweep's own
+                raise ValueError(f"grid.{parameter}: a grid changes the run's model and training; write model.NAME or training.NAME")
             if not values:
-                raise ValueError(f"grid.{name}: has no values; give at least one")
+                raise ValueError(f"grid.{parameter}: has no values; give at least one")
+            if len({json.dumps(value) for value in values}) < len(values):
+                raise ValueError(f"grid.{parameter}: has a value twice")
+        if self.success and not self.evaluate and self.success.metric not in TRAINED:
+            raise ValueError(f"success.metric: {self.success.metric} is measured by evaluation; set evaluate: true, or take one of {', '.join(TRAINED)}")
+
+    @property
+    def group(self) -> str | None:
+        """The group of variants that it trains, if it does."""
+        kind, _, name = self.base.partition(".")
+        return name if kind == "variants" else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a sweep, all seeds of it: a variant (None in a sweep of a run) at a point of the grid."""
+
+    label: str  # of the cell within its sweep: "gated lr=0.002"
+    variant: str | None
+    point: dict[str, Any]  # the grid's values, by dotted name
+    run: Run
 
 
 class Study:
@@ -90,30 +153,76 @@ class Study:
 
     def _checked(self, run: Run, path: str) -> Run:
         """The model's block against the model's own Config, and the task's name against the tasks."""
-        _model(run, path)
-        if run.task not in self.params["tasks"]:
-            raise UserError(f"{path}.task: unknown {run.task!r} {did_you_mean(run.task, self.params['tasks'])}")
+        _model(run.model, f"{path}.model")
+        self._known("tasks", run.task, f"{path}.task")
         return run
 
-    def sweep(self, name: str) -> tuple[Sweep, list[tuple[dict[str, Any], Run]]]:
-        """The sweep and its cells: the grid's values of each, and the run they make."""
+    def _known(self, section: str, name: str, path: str) -> None:
+        if name not in self.params[section]:
+            raise UserError(f"{path}: unknown {name!r} {did_you_mean(name, self.params[section])}")
+
+    def variants(self, group: str) -> dict[str, dict[str, Any]]:
+        """The `model:` blocks of a group, each checked against its model's Config."""
+        blocks = self._entry("variants", group)
+        if not blocks:
+            raise UserError(f"variants.{group}: is empty; give it complete model blocks, such as softmax: {{kind: transformer, attention: softmax}}")
+        for name, block in blocks.items():
+            path = f"variants.{group}.{name}"
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise UserError(f"{path}: a name is text of letters, digits, _ and -; choose another")
+            if not isinstance(block, dict):
+                raise UserError(f"{path}: must be a block of a model's parameters, not {block!r}")
+            _model(block, path)
+        return blocks
+
+    def sweep(self, name: str) -> tuple[Sweep, list[Cell]]:
+        """The sweep and its cells, variant by variant."""
         path = f"sweeps.{name}"
         sweep = parse(Sweep, self._entry("sweeps", name), path)
-        if sweep.run not in self.params["runs"]:
-            raise UserError(f"{path}.run: unknown {sweep.run!r} {did_you_mean(sweep.run, self.params['runs'])}")
-        base = self._entry("runs", sweep.run)
-        if sweep.task != base.get("task"):
-            raise UserError(f"{path}.task: is {sweep.task!r}, but its run {sweep.run} is trained on {base.get('task')!r}; write that")
+        bases = self._variant_bases(sweep, path) if sweep.group else {None: self._run_base(sweep, path)}
+        short = {dotted: dotted.split(".")[-1] for dotted in sweep.grid}
+        if len(set(short.values())) < len(short):
+            short = {dotted: dotted for dotted in short}
+        where = f"{path}.grid" if sweep.grid else path
         cells = []
-        path = f"{path}.grid"
-        for values in product(*sweep.grid.values()):
-            point = dict(zip(sweep.grid, values, strict=True))
-            block = base
-            for dotted, value in point.items():
-                block = _with(block, dotted.split("."), value, f"{path}.{dotted}")
-            run = self._checked(parse(Run, block, path), path)
-            cells.append((point, replace(run, seeds=sweep.seeds)))
+        for variant, base in bases.items():
+            for values in product(*sweep.grid.values()):
+                point = dict(zip(sweep.grid, values, strict=True))
+                block = base
+                try:
+                    for dotted, value in point.items():
+                        block = _with(block, dotted.split("."), value, f"{where}.{dotted}")
+                    run = self._checked(parse(Run, block, where), where)
+                except UserError as error:
+                    if variant is None:
+                        raise
+                    raise UserError(f"{error} (variant {variant})") from error
+                label = " ".join([*([variant] if variant else []), *(f"{short[dotted]}={value}" for dotted, value in point.items())])
+                cells.append(Cell(label, variant, point, replace(run, seeds=sweep.seeds)))
         return sweep, cells
+
+    def _run_base(self, sweep: Sweep, path: str) -> dict[str, Any]:
+        name = sweep.base.partition(".")[2]
+        self._known("runs", name, f"{path}.base")
+        base = self._entry("runs", name)
+        if sweep.task != base.get("task"):
+            raise UserError(f"{path}.task: is {sweep.task!r}, but its run {name} is trained on {base.get('task')!r}; write that")
+        return base
+
+    def _variant_bases(self, sweep: Sweep, path: str) -> dict[str | None, dict[str, Any]]:
+        """A run's block for each variant that the sweep takes of its group, in the group's order."""
+        assert sweep.group
+        assert sweep.training is not None
+        self._known("variants", sweep.group, f"{path}.base")
+        self._known("tasks", sweep.task, f"{path}.task")
+        blocks = self.variants(sweep.group)
+        for name in sweep.only or ():
+            if name not in blocks:
+                raise UserError(f"{path}.only: unknown variant {name!r} {did_you_mean(name, blocks)}")
+        if not any(dotted.startswith("training.") for dotted in sweep.grid):  # else the grid may hold what it lacks
+            parse(Recipe, sweep.training, f"{path}.training")
+        common = {"task": sweep.task, "seeds": sweep.seeds, "training": sweep.training}
+        return {name: {**common, "model": block} for name, block in blocks.items() if sweep.only is None or name in sweep.only}
 
     def check(self) -> None:
         """Everything, before any stage does any work. Raises UserError for the first mistake."""
@@ -123,9 +232,15 @@ class Study:
                 module.check(block, f"tasks.{name}")
         for name in self.params["runs"]:
             self._fits(self.run(name), f"runs.{name}")
+        for group in self.params["variants"]:
+            self.variants(group)
         for name in self.params["sweeps"]:
-            for _, run in self.sweep(name)[1]:
-                self._fits(run, f"sweeps.{name}.grid")
+            sweep, cells = self.sweep(name)
+            for cell in cells:
+                self._fits(cell.run, f"sweeps.{name}{'.grid' if sweep.grid else ''}")
+            vocab_size = getattr(self.task(sweep.task)[1], "vocab_size", None)
+            if vocab_size and sweep.seeds:
+                check_equal(name, sweep, cells, vocab_size)
 
     def _fits(self, run: Run, path: str) -> None:
         """The recipe and the model's positions against the task, whose module a training itself does without."""
@@ -134,14 +249,43 @@ class Study:
             length = task.trained_length(run.training)
         except ValueError as error:
             raise UserError(f"{path}.training.{error}") from error
-        limit = getattr(_model(run, path), "max_length", None)
+        model = _model(run.model, f"{path}.model")
+        limit, chunk, begin = getattr(model, "max_length", None), getattr(model, "chunk", None), run.training.initial_state
+        if chunk is not None and chunk > length:
+            raise UserError(f"{path}.model.chunk: {chunk} tokens are longer than any sequence in training, of {length}; lower it, or remove it for the default")
+        if begin not in getattr(model, "initial_states", ("zeros",)):
+            raise UserError(f"{path}.training.initial_state: {begin} is not for this model, whose states cannot begin so; take zeros")
         if limit is not None and length > limit:
             raise UserError(f"{path}.model: takes at most {limit} tokens at once, its training gives it {length}; lengthen it or shorten those")
 
 
-def _model(run: Run, path: str) -> Any:
+def check_equal(name: str, sweep: Sweep, cells: Iterable[Cell], vocab_size: int) -> None:
+    """Raises UserError for a variant that is not of the first's size at the same point of the grid."""
+    if not sweep.group or not sweep.equal_parameters:
+        return
+    firsts: dict[str, tuple[str | None, int]] = {}
+    for cell in cells:
+        count = n_parameters(json.dumps(cell.run.model, sort_keys=True), vocab_size)
+        first, expected = firsts.setdefault(json.dumps(cell.point), (cell.variant, count))
+        if abs(count - expected) > EQUAL * expected:
+            share = f"{100 * (count / expected - 1):+.1f} %"
+            raise UserError(
+                f"sweeps.{name}.base: {sweep.base}.{cell.variant} has {count:,} parameters, {share} against the {expected:,} of {first}; "
+                f"bring them within {100 * EQUAL:g} %, or set equal_parameters: false"
+            )
+
+
+@cache
+def n_parameters(model: str, vocab_size: int) -> int:
+    """Of a `model:` block, as JSON. Built to be counted: on torch's meta device, which would be lighter, not every model can be built."""
+    from picollm import models  # here, as it brings torch: most stages read parameters without
+
+    return models.build(json.loads(model), vocab_size, "model").n_parameters
+
+
+def _model(block: dict[str, Any], path: str) -> Any:
     """The model's configuration."""
-    return parse(registry.load("models", run.model.get("kind"), f"{path}.model.kind").Config, run.model, f"{path}.model")
+    return parse(registry.load("models", block.get("kind"), f"{path}.kind").Config, block, path)
 
 
 def _with(block: dict[str, Any], keys: list[str], value: Any, path: str) -> dict[str, Any]:

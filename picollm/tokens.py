@@ -1,6 +1,6 @@
 """Token files: one memory-mapped array of ids a split, and a JSON header that says what they are.
 
-`rows` files hold sequences of equal length padded with the header's `pad` id (numeric tasks); `stream` files hold
+`rows` files hold sequences of equal length padded with the header's `pad` id (all tasks but text); `stream` files hold
 one long run of ids, documents separated by the tokenizer's end token (text).
 """
 

@@ -1,5 +1,6 @@
 """evaluate@RUN: every seed on the test sets and on longer sequences, against the floor; samples of a language model."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def main(study: Study, name: str) -> None:
     folders = seeds_of(checkpoints)
     at_once, threads = share(study.threads, len(folders), devices.resolve(study.device).type)
     with workers(at_once) as each:
-        seeds: dict[int, Any] = dict(zip(folders, each(partial(_evaluate, study.device, threads, tokens, raw), folders.values()), strict=True))
+        seeds: dict[int, Any] = dict(
+            zip(folders, each(partial(_evaluate, study.device, threads, evaluation.evaluate, tokens, raw), folders.values()), strict=True)
+        )
     samples: list[dict[str, str]] = []
     if folders and tokens.header["kind"] == "text":
         model = load_model(folders[min(folders)]).to(devices.prepare(study.device, study.threads))
@@ -47,9 +50,7 @@ def main(study: Study, name: str) -> None:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
 
 
-def _evaluate(device: str, threads: int, tokens: TokenFolder, raw: Path, checkpoint: Path) -> dict[str, Any]:
+def _evaluate(device: str, threads: int, evaluate: Callable[..., dict[str, Any]], tokens: TokenFolder, raw: Path, checkpoint: Path) -> dict[str, Any]:
     """All figures of one seed."""
     model = load_model(checkpoint).to(devices.prepare(device, threads))
-    evaluation = registry.load("evaluation", tokens.header["kind"], "kind")
-    result: dict[str, Any] = evaluation.evaluate(model, tokens, raw, read_config(checkpoint, "context")["context"])
-    return result
+    return evaluate(model, tokens, raw, read_config(checkpoint, "context")["context"])

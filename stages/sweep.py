@@ -1,39 +1,112 @@
-"""sweep@NAME: one run trained at every point of a grid, and the figure that shows what the grid changes."""
+"""sweep@NAME: a run, or each model of a group of variants, trained at every point of a grid and evaluated: tables, and what they look like.
+
+A cell that is done leaves its result in `.resume` until the sweep is: a sweep that was killed trains no cell twice.
+"""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from picollm import devices
-from picollm.files import write_json
+from picollm import devices, registry
+from picollm.errors import UserError, did_you_mean
+from picollm.files import read_json, write_csv, write_json
 from picollm.parallel import share, workers
 from picollm.report import figures
-from picollm.statistics import summary
-from picollm.study import Study
+from picollm.statistics import proportion
+from picollm.study import TRAINED, Cell, Study, Success, Sweep, check_equal
 from picollm.tokens import TokenFolder, open_tokens
-from picollm.training.recipe import Run
-from stages.train import last, train_seeds
+from picollm.training.checkpoints import load_model
+from stages.train import Trained, last, mark_of, resume, summaries, trained
+
+COLUMNS = ("family", "loss", "floor", "excess", "accuracy")  # of a table over lengths, or what else a task grows by
 
 
 def main(study: Study, name: str) -> None:
     sweep, cells = study.sweep(name)
+    cells = cells if sweep.seeds else []
     tokens = open_tokens(Path("data/tokens") / sweep.task)
+    if sweep.evaluate:
+        registry.load("evaluation", tokens.header["kind"], f"tasks.{sweep.task}.kind")  # before the marks, which see what has been imported
     at_once, threads = share(study.threads, len(cells), devices.resolve(study.device).type)
+    shared = Study({**study.raw, "threads": threads})
+    marks = [mark_of(shared, cell.run, f"{name} {cell.label}", tokens, evaluate=sweep.evaluate) for cell in cells]
     with workers(at_once) as each:
-        measured = [cell for cell in each(partial(_measure, Study({**study.raw, "threads": threads}), name, tokens), cells) if cell]
-    folder = Path("plots/sweep") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    if measured:
-        figures.save(figures.sweep(list(sweep.grid), measured), folder / "validation_loss.png")
-    write_json(Path(f"metrics/sweep/{name}.json"), {"run": sweep.run, "task": sweep.task, "budget": study.budget, "cells": measured})
+        each(partial(check_equal, name, sweep, cells), [tokens.vocab_size])  # in a worker, for it computes
+        measured = each(partial(_measure, shared, name, sweep, tokens), zip(cells, marks, strict=True))
+
+    plots = Path("plots/sweep") / name
+    plots.mkdir(parents=True, exist_ok=True)
+    if cells and sweep.grid:
+        figures.save(figures.sweep(list(sweep.grid), measured), plots / "validation_loss.png")
+    tables = {cell["label"]: cell.pop("tables") for cell in measured}
+    for axis in sorted({axis for own in tables.values() for axis in own}):
+        lines = {label: own.get(axis, []) for label, own in tables.items()}
+        rows = [{"label": cell["label"], "variant": cell["variant"], **row} for cell in measured for row in lines[cell["label"]]]
+        write_csv(plots / f"{axis}.csv", ("label", "variant", "seed", axis, *COLUMNS), rows)
+        figures.save(figures.lengths(lines, figures.length_column(rows), x=axis), plots / f"{axis}.png")
+    facts = {"base": sweep.base, "task": sweep.task, "kind": tokens.header["kind"], "budget": study.budget}
+    write_json(Path(f"metrics/sweep/{name}.json"), {**facts, "cells": [{**cell, **_rate(sweep.success, cell)} for cell in measured]})
+    for cell, mark in zip(cells, marks, strict=True):
+        _kept(name, cell, mark).unlink(missing_ok=True)
 
 
-def _measure(study: Study, name: str, tokens: TokenFolder, cell: tuple[dict[str, Any], Run]) -> dict[str, Any] | None:
-    """All seeds at one point of the grid; None for a sweep that is not part of the budget."""
-    point, run = cell
-    label = name + "".join(f" {key.split('.')[-1]}={value}" for key, value in point.items())
-    results = train_seeds(study, run, label, "sweep", tokens, tags={"picollm.sweep": name})
-    if not results:
-        return None
-    losses = {key: summary([last(result, key) for result in results.values()]) for key in ("train_loss", "validation_loss")}
-    return {"point": point, **losses, "parameters": results[0]["parameters"]}
+def _kept(name: str, cell: Cell, mark: str) -> Path:
+    """The result of a cell of an unfinished sweep, beside the folder that it was trained in."""
+    return Path(f"{resume('sweep', f'{name} {cell.label}', mark)}.json")
+
+
+def _measure(study: Study, name: str, sweep: Sweep, tokens: TokenFolder, job: tuple[Cell, str]) -> dict[str, Any]:
+    """All seeds of a cell, trained and evaluated."""
+    cell, mark = job
+    kept = _kept(name, cell, mark)
+    if not kept.exists():
+        tags = {"picollm.sweep": name, **({"picollm.variant": cell.variant} if cell.variant else {})}
+        with trained(study, cell.run, f"{name} {cell.label}", "sweep", tokens, mark, tags) as done:
+            result = _result(done)
+            if sweep.evaluate:
+                _evaluate(study, cell, tokens, done, result)
+                done.parent.metrics({metric: value["mean"] for metric, value in result["summary"].items()})
+            write_json(kept, {"label": cell.label, "variant": cell.variant, "point": cell.point, "fingerprint": mark, **result})
+    result = read_json(kept)
+    if sweep.success and sweep.success.metric not in result["summary"] and not result["skipped"]:
+        metric = sweep.success.metric
+        raise UserError(f"sweeps.{name}.success.metric: unknown {metric!r} {did_you_mean(metric, result['summary'])}")
+    return dict(result)
+
+
+def _result(done: Trained) -> dict[str, Any]:
+    """What training alone says."""
+    first = done.results[0]
+    return {
+        **{key: first[key] for key in ("parameters", "steps", "tokens")},
+        "summary": summaries(done.results),
+        "seeds": {str(seed): {key: last(result, key) for key in TRAINED} for seed, result in done.results.items()},
+        "tables": {},
+        "skipped": [],
+    }
+
+
+def _evaluate(study: Study, cell: Cell, tokens: TokenFolder, done: Trained, result: dict[str, Any]) -> None:
+    """Add the evaluation of every seed to `result`. Where training and evaluation both measured something, the evaluation's counts."""
+    device = devices.prepare(study.device, study.threads)
+    evaluation = registry.load("evaluation", tokens.header["kind"], "kind")
+    raw, context = Path("data/raw") / cell.run.task, cell.run.training.context
+    seeds = {seed: evaluation.evaluate(load_model(done.checkpoint(seed)).to(device), tokens, raw, context) for seed in done.results}
+    result["summary"] |= evaluation.summaries(seeds)
+    for seed, figures_ in seeds.items():
+        result["seeds"][str(seed)] |= {metric: value["mean"] for metric, value in evaluation.summaries({seed: figures_}).items()}
+    result["tables"] = {axis: rows for axis, rows in evaluation.tables(seeds).items() if rows and axis != "positions"}
+    result["skipped"] = sorted(_skipped(seeds))
+
+
+def _skipped(value: Any) -> set[str]:
+    """The reasons, wherever the evaluation wrote {"skipped": reason}."""
+    if not isinstance(value, dict):
+        return set()
+    return {str(value["skipped"])} if "skipped" in value else set().union(*map(_skipped, value.values()))
+
+
+def _rate(success: Success | None, cell: dict[str, Any]) -> dict[str, Any]:
+    """How many seeds reached what the sweep calls a success; nothing where the metric was skipped."""
+    values = [seed[success.metric] for seed in cell["seeds"].values() if success and success.metric in seed]
+    return {"success": proportion(sum(map(success.holds, values)), len(values))} if success and values else {}

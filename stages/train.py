@@ -1,7 +1,8 @@
 """train@RUN: all seeds of a run; one MLflow run with a child per seed."""
 
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,12 @@ def main(study: Study, name: str) -> None:
     run = study.run(name)
     tokens = open_tokens(Path("data/tokens") / run.task)
     out = Path("data/checkpoints") / name
-    results = train_seeds(study, run, name, "train", tokens, out)
+    results: dict[int, dict[str, Any]] = {}
+    if run.seeds:
+        with trained(study, run, name, "train", tokens, mark_of(study, run, name, tokens)) as done:
+            results = done.results
+            for seed in results:
+                checkpoints.copy(done.checkpoint(seed), out / f"seed{seed}")
     write_json(out / "run.json", {"run": name, "seeds": sorted(results)})
     rows = [{"seed": seed, **row} for seed, result in results.items() for row in result["rows"]]
     write_csv(Path(f"plots/train/{name}.csv"), CURVES, rows)
@@ -60,15 +66,33 @@ class Job:
         run.dataset(self.run.task, self.tokens.digest, str(self.tokens.folder), profile)
 
 
-def train_seeds(
-    study: Study, run: Run, name: str, stage: str, tokens: TokenFolder, out: Path | None = None, tags: dict[str, str] | None = None
-) -> dict[int, dict[str, Any]]:
-    """Train the run's seeds; their results with their fingerprint. Checkpoints go below `out`, when they are to be kept."""
-    if run.seeds == 0:
-        return {}
+@dataclass(frozen=True)
+class Trained:
+    """All seeds of a run: what `train_seed` says of each, the MLflow run above them, and the folder that holds their checkpoints."""
+
+    results: dict[int, dict[str, Any]]
+    parent: tracking.Run
+    work: Path
+
+    def checkpoint(self, seed: int) -> Path:
+        return self.work / f"seed{seed}/checkpoint"
+
+
+def mark_of(study: Study, run: Run, name: str, tokens: TokenFolder, **more: Any) -> str:
+    """The training's fingerprint. Taken before any worker is forked: what a process has imported by then depends on nothing it did."""
+    return fingerprint({"name": name, **decisive(study, run), **more}, tokens.digest)
+
+
+def resume(stage: str, name: str, mark: str) -> Path:
+    """Where a killed training goes on."""
+    return tracking.root() / ".resume" / f"{stage}-{name}-{mark}"
+
+
+@contextmanager
+def trained(study: Study, run: Run, name: str, stage: str, tokens: TokenFolder, mark: str, tags: dict[str, str] | None = None) -> Iterator[Trained]:
+    """Train the run's seeds; what they left is there, and their MLflow run open, until the block ends."""
     parameters = decisive(study, run)
-    mark = fingerprint({"name": name, **parameters}, tokens.digest)
-    work = tracking.root() / ".resume" / f"{stage}-{name}-{mark}"
+    work = resume(stage, name, mark)
     work.parent.mkdir(exist_ok=True)
     at_once, threads = share(study.threads, run.seeds, devices.resolve(study.device).type)
     tags = {"picollm.task": run.task, "picollm.budget": study.budget, **(tags or {})}
@@ -80,11 +104,8 @@ def train_seeds(
             parent.metrics({f"{key}_mean": value["mean"] for key, value in summaries(results).items()} | {"parameters": results[0]["parameters"]})
             figures.save(figures.training_curves({name: [result["rows"] for result in results.values()]}), work / "curves.png")
             parent.artifacts(work / "curves.png", "figures")
-        if out:
-            for seed in results:
-                checkpoints.copy(work / f"seed{seed}/checkpoint", out / f"seed{seed}")
+            yield Trained(results, parent, work)
         shutil.rmtree(work)
-    return results
 
 
 def _train_seed(job: Job, parent: str, seed: int) -> dict[str, Any]:

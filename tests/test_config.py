@@ -32,6 +32,7 @@ class Outer:
     flags: list[bool] = field(default_factory=list)
     limit: int | None = None
     more: dict[str, Inner] = field(default_factory=dict)
+    perhaps: Inner | None = None
 
     def __post_init__(self):
         if self.count == 13:
@@ -105,9 +106,10 @@ def test_a_block_becomes_its_dataclass():
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"count": 1, "cuont": 2}, "runs.a.cuont: unknown parameter (did you mean 'count'? known: count, flags, inner, limit, more)"),
+        ({"count": 1, "cuont": 2}, "runs.a.cuont: unknown parameter (did you mean 'count'? known: count, flags, inner, limit, more, perhaps)"),
         ({"cuont": 2}, "runs.a.cuont: unknown parameter (did you mean 'count'? "),
         ({"count": 1, "more": {"x": {"nmae": 1}}}, "runs.a.more.x.nmae: unknown parameter (did you mean 'name'? known: name, rate)"),
+        ({"count": 1, "perhaps": {"nmae": 1}}, "runs.a.perhaps.nmae: unknown parameter (did you mean 'name'? known: name, rate)"),
         ({"count": 1, "inner": {"nmae": 1}}, "runs.a.inner.nmae: unknown parameter (did you mean 'name'? known: name, rate)"),
         ({}, "runs.a.count: is missing; add it to params.yaml"),
         ({"count": "4"}, 'runs.a.count: input should be a valid integer, not "4"'),

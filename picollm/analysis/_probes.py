@@ -12,21 +12,22 @@ from picollm.tasks.numeric.sets import load
 from picollm.tokenizers._shared import from_json
 
 TEST = "test"
+NO_TYPES = "the task has no sequence types"
 
 
 def families(subject: Subject) -> list[str]:
-    """The sequence types of a numeric task, in the order of the stored family numbers."""
-    return [str(name) for name in read_json(subject.raw / "facts.json")["families"]]
+    """The sequence types of a numeric task, in the order of the stored family numbers; other tasks have none."""
+    return [str(name) for name in read_json(subject.raw / "facts.json").get("families", [])]
 
 
-def sequences(subject: Subject, family: str, most: int) -> np.ndarray:
+def sequences(subject: Subject, family: str, most: int, split: str | None = None) -> np.ndarray:
     """(N, T) ids: up to `most` stored sequences of the family, cut to options.length, no two alike: repeats would make n a lie.
 
-    Raises UserError when no sequence is long enough.
+    From the test split, or where its rows are too short from a longer set. Raises UserError when no sequence is long enough.
     """
     known, length = families(subject), subject.options.length
     _check_length(subject, length)
-    split = _split(subject, length)
+    split = split or _split(subject, length)
     members = np.flatnonzero((load(subject.raw, split, "family") == known.index(family)) & (load(subject.raw, split, "length") >= length))
     if not len(members):
         raise UserError(f"interpret.length: no {family} sequence of split '{split}' has {length} terms; lower it, or generate more sequences")

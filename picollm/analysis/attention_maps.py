@@ -60,6 +60,8 @@ def analyse(subject: Subject) -> Result | Skip:
         return Skip(subject.without_taps)
     if subject.model.config.attention == "convolution":
         return Skip("a convolution has no attention matrix")
+    if not subject.is_text and not _probes.families(subject):
+        return Skip(_probes.NO_TYPES)
     probes = _text(subject) if subject.is_text else _families(subject)
     fresh = [[{key: value.mean(1) for key, value in measures(_matrices(model, probe.ids)).items()} for probe in probes] for model in untrained(subject)]
     metrics: dict[str, Estimate] = {}

@@ -21,6 +21,7 @@ from picollm.analysis._result import Estimate, Result, Skip, Subject, estimate
 from picollm.models import Model
 from picollm.report.figures import COLOURS, INK
 
+NUMBERS = ("numeric", "urn")  # tasks whose ids are the values that they stand for
 COMPONENTS = 3  # where a line is looked for: in texts the first component is often something else
 SHOWN = 10  # components whose share is drawn
 DRAWN, NAMED = 1500, 40  # tokens of a text, the most frequent ones: as points and rows of the table, and with their spelling
@@ -29,6 +30,8 @@ DRAWN, NAMED = 1500, 40  # tokens of a text, the most frequent ones: as points a
 def analyse(subject: Subject) -> Result | Skip:
     if not isinstance(getattr(subject.model, "embed", None), nn.Embedding):
         return Skip(f"{subject.model.config.kind} has no table of token embeddings")
+    if not subject.is_text and subject.tokens.header["kind"] not in NUMBERS:
+        return Skip("the ids of this task are names, not numbers")
     if subject.is_text:
         counts = _probes.token_counts(subject)
         ids = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]  # tokens that never occur still have their random first weights
@@ -89,24 +92,30 @@ def _standard_ranks(x: np.ndarray) -> np.ndarray:
     return np.asarray((ranks - ranks.mean()) / (spread if spread else 1.0))
 
 
+def power(x: np.ndarray) -> np.ndarray:
+    """x (N, D) -> the share of the variance over its rows at each frequency (N // 2,), from one turn in N rows upwards."""
+    n = len(x)
+    x = x - x.mean(0)
+    frequencies = np.arange(1, n // 2 + 1)
+    waves = np.exp(-2j * np.pi * np.outer(frequencies, np.arange(n)) / n)
+    parts = (np.abs(waves @ x) ** 2).sum(1) * np.where(2 * frequencies == n, 1, 2)  # all but a wave that just alternates have a mirror image
+    return np.asarray(parts / max(parts.sum(), np.finfo(float).tiny))
+
+
+def shuffled_power(x: np.ndarray) -> np.ndarray:
+    """(SHUFFLES, N // 2): the same of rows in random order."""
+    return np.stack([power(x[shuffle]) for shuffle in permutations(len(x), seed=2)])
+
+
 def period(x: np.ndarray) -> tuple[Estimate, np.ndarray, float]:
     """The strongest frequency over the values: x (N, D) -> its share, all shares (N // 2,) from one turn upwards, and the height that
     the highest share of shuffled values stays below in 95 % of cases.
 
     A number line is no period, yet has power at one turn.
     """
-    n = len(x)
-    x = x - x.mean(0)
-    waves = np.exp(-2j * np.pi * np.outer(np.arange(1, n // 2 + 1), np.arange(n)) / n)
-
-    def shares(rows: np.ndarray) -> np.ndarray:
-        power = (np.abs(waves @ rows) ** 2).sum(1)
-        return np.asarray(power / max(power.sum(), np.finfo(float).tiny))
-
-    found = shares(x)
-    null = np.array([shares(x[shuffle]).max() for shuffle in permutations(n, seed=2)])
+    found, null = power(x), shuffled_power(x).max(1)
     frequency = int(found.argmax()) + 1
-    result = estimate(found.max(), n, {"shuffled": null}, frequency=frequency, period=n / frequency)
+    result = estimate(found.max(), len(x), {"shuffled": null}, frequency=frequency, period=len(x) / frequency)
     return result, found, float(np.quantile(null, 0.95))
 
 

@@ -33,6 +33,8 @@ def analyse(subject: Subject) -> Result | Skip:
     if subject.is_text:
         return Skip("a text has no sequence types to tell apart")
     names = _probes.families(subject)
+    if not names:
+        return Skip(_probes.NO_TYPES)
     groups = [_probes.sequences(subject, name, PER_TYPE) for name in names]
     for name, group in zip(names, groups, strict=True):
         if len(group) < FEWEST:

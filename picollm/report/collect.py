@@ -32,6 +32,7 @@ class Run:
     interpret: dict[str, Any] = field(default_factory=dict)
     curve: Rows = ()
     lengths: Rows = ()
+    pairs: Rows = ()  # as lengths, of a task that grows by them
     positions: Rows = ()
     samples: Sequence[dict[str, Any]] = ()
     pictures: Sequence[Path] = ()  # what interpret drew
@@ -88,14 +89,14 @@ class Task:
     @property
     def primary(self) -> str:
         """The metric that runs are judged by: the distance to the floor, bits per byte where a text has none."""
-        if self.kind == "numeric":
+        if self.kind != "text":
             return "excess"
         return "bits_per_byte" if self.evaluated and self.mean("excess_bits_per_byte") is None else "excess_bits_per_byte"
 
     @property
     def trained(self) -> int | None:
         """The longest sequence of the training data."""
-        if self.kind == "numeric":
+        if self.kind != "text":
             return int(self.tokenized["train"]["row_length"]) if self.tokenized else None
         shortest = {min(int(row["length"]) for row in run.lengths) for run in self.runs if run.lengths}
         return shortest.pop() if len(shortest) == 1 else None  # a text is tested from the trained context upwards
@@ -103,10 +104,24 @@ class Task:
 
 @dataclass(frozen=True)
 class Sweep:
+    """A sweep of params.yaml with what its stage left."""
+
     name: str
     config: dict[str, Any]
     result: dict[str, Any]
-    pictures: list[Path]
+    tables: Mapping[str, Rows] = field(default_factory=dict)  # over "length", or what else its task grows by
+    task: Task | None = None  # None: of a task that params.yaml does not name
+    styles: Mapping[str, Style] = field(default_factory=dict)  # of the variants of its group
+
+    @property
+    def group(self) -> str | None:
+        """The group of model variants that it trains, None for a sweep of a run."""
+        kind, _, name = str(self.config.get("base")).partition(".")
+        return name if kind == "variants" else None
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        return list(self.result.get("cells", []))
 
 
 def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]]:
@@ -122,10 +137,13 @@ def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]
         if config.get("task") not in tasks:
             raise UserError(f"runs.{name}.task: unknown {config.get('task')!r} {did_you_mean(config.get('task'), tasks)}")
         tasks[config["task"]].runs.append(_run(name, config, styles[name], root, str(params.get("budget"))))
-    sweeps = [
-        Sweep(name, config, _json(metrics / "sweep" / f"{name}.json"), sorted((plots / "sweep" / name).glob("*.png")))
-        for name, config in (params.get("sweeps") or {}).items()
-    ]
+    groups = {name: figures.styles({variant: {} for variant in blocks}) for name, blocks in (params.get("variants") or {}).items()}
+    sweeps = []
+    for name, config in (params.get("sweeps") or {}).items():
+        result, folder = _json(metrics / "sweep" / f"{name}.json"), plots / "sweep" / name
+        over = {path.stem: _csv(path) for path in sorted(folder.glob("*.csv"))}
+        style = groups.get(str(config.get("base")).removeprefix("variants."), {})
+        sweeps.append(Sweep(name, config, result, over, tasks.get(config.get("task")), style))
     return list(tasks.values()), sweeps
 
 
@@ -178,7 +196,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> set[str]:
     return {name for leaf in leaves for name in leaf if any(other.get(name, absent) != leaf[name] for other in leaves)}
 
 
-def decisive(run: Run) -> dict[str, Any]:
+def made_of(run: Run) -> dict[str, Any]:
     """What a run is made of, apart from its task and seeds."""
     return {name: run.config.get(name, {}) for name in ("model", "training")}
 
@@ -188,7 +206,7 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
     left, result = list(runs), []
     while left:
         first = left[0]
-        group = [first, *(run for run in left[1:] if len(differences([decisive(first), decisive(run)])) == 1)]
+        group = [first, *(run for run in left[1:] if len(differences([made_of(first), made_of(run)])) == 1)]
         result.append(group)
         left = [run for run in left if all(run is not shown for shown in group)]
     return result
@@ -209,6 +227,7 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
         interpret=_json(metrics / "interpret" / f"{name}.json"),
         curve=_csv(plots / "train" / f"{name}.csv"),
         lengths=_csv(plots / "evaluate" / name / "length.csv"),
+        pairs=_csv(plots / "evaluate" / name / "pairs.csv"),
         positions=_csv(plots / "evaluate" / name / "positions.csv"),
         samples=_json(plots / "evaluate" / name / "samples.json") or [],
         pictures=sorted((plots / "interpret" / name).glob("*.png")),

@@ -7,10 +7,11 @@ from typing import Any
 
 from picollm.files import write_csv, write_json, write_text
 from picollm.report import figures, page
-from picollm.report.collect import LONGER, Task, collect, longer
+from picollm.report import sweeps as variants
+from picollm.report.collect import LONGER, Sweep, Task, collect, longer
 from picollm.report.figures import Rows
 from picollm.report.markdown import markdown
-from picollm.report.tables import HEADLINES
+from picollm.report.tables import judged_by
 
 
 def compare(params: dict[str, Any], root: Path) -> None:
@@ -19,7 +20,7 @@ def compare(params: dict[str, Any], root: Path) -> None:
     params: params.yaml resolved for its budget.
     """
     tasks, sweeps = collect(params, root)
-    write_json(root / "metrics" / "compare.json", headlines(tasks))
+    write_json(root / "metrics" / "compare.json", headlines(tasks, sweeps))
     folder = root / "plots" / "compare"
     shutil.rmtree(folder, ignore_errors=True)  # it is ours, and a removed task must not stay in it
     folder.mkdir(parents=True)
@@ -30,13 +31,13 @@ def compare(params: dict[str, Any], root: Path) -> None:
     write_text(root / "plots" / "report.md", markdown(report))
 
 
-def headlines(tasks: Sequence[Task]) -> dict[str, dict[str, float]]:
-    """{run: {metric: mean over its seeds}}: the few numbers worth a column in `dvc exp show`."""
-    result = {}
+def headlines(tasks: Sequence[Task], sweeps: Sequence[Sweep] = ()) -> dict[str, dict[str, float]]:
+    """{run: {metric: mean over its seeds}}, {"sweep NAME": {...}} of variants: the few numbers worth a column in `dvc exp show`."""
+    result = {f"sweep {sweep.name}": found for sweep in sweeps if (found := variants.headlines(sweep))}
     for task in tasks:
         for run in task.runs:
             longest = longer(run)[-1:]
-            names = [*HEADLINES.get(task.kind, ()), *(f"{LONGER}{length}" for length in longest)]
+            names = [*judged_by(task.kind), *(f"{LONGER}{length}" for length in longest)]
             means = {name: run.summary[name]["mean"] for name in names if run.summary.get(name)}
             if means:
                 result[run.name] = means

@@ -28,6 +28,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # told apart without colour from the seventh run on
 INK, GRID = "#24292f", "#d8dce1"  # replaced by the reader's theme where a figure becomes part of a page
 LABELS = {"train_loss": "training loss", "validation_loss": "validation loss", "loss": "loss", "excess": "excess", "accuracy": "accuracy"}
+ROOM, LINE = 3, 0.19  # lines of a legend that a picture has room for, and the inches of each more
+LINEAR = 0.01  # nats: an axis of excesses is linear up to here and logarithmic beyond; it may be 0, or below by chance
 SETTINGS: Any = {  # matplotlib types the keys one by one
     "svg.hashsalt": "picollm",
     "svg.fonttype": "none",
@@ -124,7 +126,7 @@ def lengths(
 ) -> Figure:
     """Loss against sequence length, a line per run, with the exact floor of each length and the longest trained length marked.
 
-    tables: run -> rows with seed, family, floor, `column` (loss, excess or accuracy) and `x` (length, or position in a sequence).
+    tables: run -> rows with seed, family, floor, `column` (loss, excess or accuracy) and `x` (length, position, or what else grows, such as pairs).
     """
     tables = {run: [row for row in rows if row["family"] == family] for run, rows in tables.items()}
     if x == "position":
@@ -132,28 +134,40 @@ def lengths(
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
-        low, high = _lines(axes, tables, x, column, style, marker="o" if x == "length" else "")
+        low, high = _lines(axes, tables, x, column, style, marker="" if x == "position" else "o")
         every = [row for rows in tables.values() for row in rows]
         floor = over_seeds(every, x, "floor") if column == "loss" else {}
         if floor:
             axes.plot(list(floor), [mean for mean, _, _ in floor.values()], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="exact floor")
             low = min([low, *(mean for mean, _, _ in floor.values())])
-        if trained is not None:
+        if trained is not None and x in ("length", "position"):
             axes.axvline(trained, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"trained up to length {trained}")
         ticks = sorted({float(row[x]) for row in every})
-        ticks = ticks if x == "length" else [2.0**power for power in range(12) if ticks and 2**power <= ticks[-1]]
+        ticks = [2.0**power for power in range(12) if ticks and 2**power <= ticks[-1]] if x == "position" else ticks
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(
-            xlabel=f"{x} {'of' if x == 'length' else 'in'} the sequence (tokens)",
+            xlabel={"length": "length of the sequence (tokens)", "position": "position in the sequence (tokens)"}.get(x, f"{x} in the sequence"),
             ylabel=LABELS.get(column, column) + ("" if column == "accuracy" else " (nats per token)"),
         )
         if column == "loss":
             _scale(axes, low, high)
+        elif column == "excess" and x != "position" and high > 10 * max(low, LINEAR):
+            axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.5)
+            axes.set_ylim(min(1.5 * low, -LINEAR / 2), 1.5 * high)  # its own would reach as far down as up
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         _legend(figure, axes)
     return figure
+
+
+def length_column(rows: Rows) -> str:
+    """What to draw over the length: the excess; where the floor is 0 the accuracy, where none is known the loss."""
+    floors = [row["floor"] for row in rows if row["family"] == "all"]
+    if not floors or any(floor in (None, "") for floor in floors):
+        return "loss"
+    return "excess" if any(float(floor) for floor in floors) else "accuracy"
 
 
 def _octaves(rows: Rows, column: str) -> Rows:
@@ -164,28 +178,31 @@ def _octaves(rows: Rows, column: str) -> Rows:
     return [{"seed": seed, "position": position, column: sum(values) / len(values)} for (seed, position), values in found.items()]
 
 
-def sweep(grid: Sequence[str], cells: Sequence[Mapping[str, Any]]) -> Figure:
+def sweep(grid: Sequence[str], cells: Sequence[Mapping[str, Any]], style: Mapping[str, Style] | None = None) -> Figure:
     """Validation loss (solid) and training loss (dotted) over the parameter of the grid with the most values, a line for each choice of the others.
 
-    cells: {"point": {parameter: value}, "validation_loss": summary, "train_loss": summary}. Bars are 95 % intervals over seeds.
+    cells: {"point": {parameter: value}, "summary": {"validation_loss": summary, "train_loss": summary}}, perhaps "variant". Bars are 95 % intervals over seeds.
     """
     values = {name: list(dict.fromkeys(json.dumps(cell["point"][name]) for cell in cells)) for name in grid}
     x = max(grid, key=lambda name: len(values[name]))
     lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
-        lines[", ".join(f"{name} {cell['point'][name]}" for name in grid if name != x)].append(cell)
+        variant = [cell["variant"]] if cell.get("variant") else []
+        lines[", ".join([*variant, *(f"{name} {cell['point'][name]}" for name in grid if name != x)])].append(cell)
     numbers = [json.loads(value) for value in values[x]]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
-        for (label, row), look in zip(lines.items(), styles({label: {} for label in lines}).values(), strict=True):
+        looks = {**styles({label: {} for label in lines}), **(style or {})}
+        for label, row in lines.items():
             at = [cell["point"][x] if numeric else values[x].index(json.dumps(cell["point"][x])) for cell in row]
             for loss, dash in (("validation_loss", "-"), ("train_loss", ":")):
-                means = [cell[loss]["mean"] for cell in row]
-                half = [(cell[loss].get("high", mean) - cell[loss].get("low", mean)) / 2 for cell, mean in zip(row, means, strict=True)]
+                found = [cell["summary"][loss] for cell in row]
+                means = [value["mean"] for value in found]
+                half = [(value.get("high", value["mean"]) - value.get("low", value["mean"])) / 2 for value in found]
                 name = f"{LABELS[loss]}{', ' if label else ''}{label}"
-                axes.errorbar(at, means, yerr=half, color=look.colour, linestyle=dash, marker="o", markersize=4, capsize=2, label=name)
+                axes.errorbar(at, means, yerr=half, color=looks[label].colour, linestyle=dash, marker="o", markersize=4, capsize=2, label=name)
         if numeric and min(numbers) > 0 and max(numbers) > 4 * min(numbers):
             axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(numbers if numeric else range(len(numbers))))
@@ -235,4 +252,6 @@ def _scale(axes: Axes, low: float, high: float) -> None:
 def _legend(figure: Figure, axes: Axes, panels: int = 1) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * panels, len(handles)), handlelength=2.6)
+        columns = min(2 * panels, len(handles))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
+        figure.set_figheight(figure.get_figheight() + LINE * max(0, -(-len(handles) // columns) - ROOM))  # the panel keeps its height

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from picollm.report.collect import LONGER, Run, Task, groups, longer, paired
-from picollm.report.tables import estimate, number, verdict
+from picollm.report import sweeps
+from picollm.report.collect import LONGER, Run, Sweep, Task, groups, longer, paired
+from picollm.report.tables import estimate, number, title, verdict
 
 UNITS = {
     "excess": "nats above the exact floor",
@@ -13,13 +14,12 @@ UNITS = {
 SHOWN = 4  # runs listed by name in one sentence
 
 
-def sentences(task: Task) -> list[str]:
-    """What the runs of a task say: distance to the floor, one-parameter comparisons, longer sequences, what is missing."""
+def sentences(task: Task, swept: Sequence[Sweep] = ()) -> list[str]:
+    """What the runs and sweeps of a task say: distance to the floor, one-parameter comparisons, longer sequences, variants, what is missing."""
     name = task.primary
     runs = sorted((run for run in task.evaluated if run.summary.get(name)), key=lambda run: run.summary[name]["mean"])
-    if not runs:
-        return ["No results in this budget."]
-    return [text for text in (_floor(task, runs, name), _pairs(task, name), _beyond(task, runs), _absent(task)) if text]
+    own = (_floor(task, runs, name), _pairs(task, name), _beyond(task, runs), _absent(task)) if runs else ()
+    return [text for text in (*own, *map(_variants, swept)) if text] or ["No results in this budget."]
 
 
 def _floor(task: Task, runs: Sequence[Run], name: str) -> str:
@@ -53,6 +53,20 @@ def _beyond(task: Task, runs: Sequence[Run]) -> str:
     times = f" ({length / task.trained:g} times the longest trained)" if task.trained and length else ""
     text = f"At length {length}{times}, {best.name} is {estimate(best.summary[name])} nats above the floor of that length"
     return f"{text}, {last.name} {estimate(last.summary[name])}." if last is not best else f"{text}."
+
+
+def _variants(sweep: Sweep) -> str:
+    name = sweeps.primary(sweep)
+    cells = sorted((cell for cell in sweeps.chosen(sweep) if cell["summary"].get(name)), key=lambda cell: cell["summary"][name]["mean"])
+    if not sweep.group or not cells:
+        return ""
+    best, last = cells[0], cells[-1]
+    low, high = (f"{cell['variant']} ({estimate(cell['summary'][name])})" for cell in (best, last))
+    text = f"Of {len(cells)} variants of {sweep.group} ({sweeps.terms(sweep)}), {low} has the lowest {title(name)} and {high} the highest."
+    if sweep.config.get("success"):
+        right = [str(cell["variant"]) for cell in cells if sweeps.all_solved(cell)]
+        text += f" With {sweeps.success(sweep)} in every seed: {', '.join(right) or 'none'}."
+    return text
 
 
 def _absent(task: Task) -> str:

@@ -16,6 +16,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (f"- **{text(section.task.name)}** {text(line)}" for section in report.sections for line in section.answer)
     for section in report.sections:
         yield from _section(section)
+    for group, variants in report.groups:
+        yield from ("", f"## Variants of {text(group)}")
+        yield from _table(variants)
     for sweep, table, _ in report.sweeps:
         if table:
             yield from ("", f"## Sweep {text(sweep.name)}")

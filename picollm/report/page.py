@@ -1,19 +1,19 @@
 """The report: one page that opens without a network."""
 
 import base64
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from picollm.report import figures, findings, tables
-from picollm.report.collect import Run, Sweep, Task, decisive, differences, flat, groups, skipped
-from picollm.report.tables import HEADLINES, Row, Table, metric, title
+from picollm.report import figures, findings, sweeps, tables
+from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of, skipped
+from picollm.report.tables import Table, judged_by, metric, plain, title
 
 TEMPLATES = Path(__file__).parent
 LIMIT = 9_000_000  # characters of pictures: the whole page stays below 10 MB
@@ -77,6 +77,7 @@ class Section:
 class Report:
     budget: str
     sections: list[Section]
+    groups: list[tuple[str, Table]]  # of model variants, over all sweeps that train them
     sweeps: list[tuple[Sweep, Table | None, list[Picture]]]
     absent: list[tuple[str, str]]  # what was not part of this budget, and why
 
@@ -96,16 +97,16 @@ class _Pictures:
         return Picture(title, uri=f"data:image/png;base64,{data}")
 
 
-def build(params: dict[str, Any], tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> Report:
+def build(params: dict[str, Any], tasks: Sequence[Task], found: Sequence[Sweep]) -> Report:
     """Everything that the page says, as plain data."""
     pictures, budget = _Pictures(), str(params.get("budget"))
     settings = (params.get("samples") or {}).get("settings", {})
-    sections = [_section(task, pictures, settings) for task in tasks]
-    shown = [(sweep, _sweep(sweep), [pictures(path) for path in sweep.pictures]) for sweep in sweeps]
+    sections = [_section(task, [sweep for sweep in found if sweep.task is task], pictures, settings) for task in tasks]
+    shown = [(sweep, sweeps.table(sweep), [Picture(label, svg=Markup(figures.svg(figure))) for label, figure in sweeps.drawings(sweep)]) for sweep in found]
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
-    absent += [(f"task {task.name}", "no run uses it") for task in tasks if not task.runs]
-    absent += [(f"sweep {sweep.name}", _why(sweep, budget)) for sweep in sweeps if not sweep.result.get("cells")]
-    return Report(budget, sections, shown, absent)
+    absent += [(f"task {task.name}", "no run or sweep uses it") for task in tasks if not task.runs and all(sweep.task is not task for sweep in found)]
+    absent += [(f"sweep {sweep.name}", _why(sweep, budget)) for sweep in found if not sweep.cells]
+    return Report(budget, sections, sweeps.together(found), shown, absent)
 
 
 def html(report: Report) -> str:
@@ -115,12 +116,12 @@ def html(report: Report) -> str:
     return environment.get_template("report.html").render(report=report, css=css) + "\n"
 
 
-def _section(task: Task, pictures: _Pictures, settings: dict[str, Any]) -> Section:
-    found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task)]
+def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: dict[str, Any]) -> Section:
+    found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task), tables.right_beyond(task)]
     apart = differences([run.config for run in task.runs])
     return Section(
         task=task,
-        answer=findings.sentences(task),
+        answer=findings.sentences(task, swept),
         tables=[table for table in found if table],
         curves=_curves(task),
         samples=_samples(task, settings),
@@ -139,6 +140,9 @@ def _curves(task: Task) -> list[Picture]:
     drawn = [(figures.LABELS[column], figures.training_curves(seeds, [column], task.floor, style)) for column in columns]
     if tested:
         drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
+    paired = {run.name: run.pairs for run in task.runs if run.pairs}
+    if paired:
+        drawn.append(("more pairs", figures.lengths(paired, figures.length_column(list(chain(*paired.values()))), style=style, x="pairs")))
     along = {run.name: [row for row in run.positions if row.get("split", "").startswith("length")] for run in task.runs}
     if any(along.values()):
         drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position")))
@@ -158,8 +162,8 @@ def _side(group: Sequence[Run], pictures: _Pictures) -> list[Column]:
     """The first run of a group and those that differ from it in one parameter."""
     columns = []
     for run in group:
-        apart = differences([decisive(other) for other in (group if run is group[0] else (group[0], run))])
-        own = flat(decisive(run))
+        apart = differences([made_of(other) for other in (group if run is group[0] else (group[0], run))])
+        own = flat(made_of(run))
         differs = ", ".join(f"{name}: {plain(own.get(name))}" for name in sorted(apart))
         columns.append(Column(run, differs, [pictures(path) for path in run.pictures], skipped(run.interpret)))
     return columns
@@ -169,7 +173,7 @@ def _card(run: Run, kind: str, apart: set[str]) -> Card:
     config = [(name, plain(value)) for name, value in flat(run.config).items()]
     facts = [(name, f"{run.train[name]:,}") for name in ("parameters", "steps", "tokens") if run.train.get(name)]
     measured = {name: metric(run.summary, name) for name in sorted(run.summary)}
-    first = [name for name in HEADLINES.get(kind, ()) if name in measured]
+    first = [name for name in judged_by(kind) if name in measured]
     marks: dict[str, list[str]] = {}
     for seed, value in run.train.get("fingerprints", {}).items():
         marks.setdefault(plain(value), []).append(seed)
@@ -189,21 +193,5 @@ def _hashes(files: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in flat(files).items() if isinstance(value, str) and name.endswith(("sha256", "hash", "fingerprint"))]
 
 
-def _sweep(sweep: Sweep) -> Table | None:
-    """A row per cell: the point of the grid, then every metric measured there."""
-    cells = sweep.result.get("cells", [])
-    names = [name for name in ("train_loss", "validation_loss") if any(cell.get(name) for cell in cells)]
-    points = list(sweep.config.get("grid", {}))
-    rows = [Row(", ".join(plain(cell["point"].get(name)) for name in points), [metric(cell, name) for name in names], kind="cell") for cell in cells]
-    return Table(f"Base run {sweep.config.get('run')}.", [", ".join(points), *map(title, names)], rows) if rows else None
-
-
 def _why(sweep: Sweep, budget: str) -> str:
     return f"not part of budget {budget}" if sweep.config.get("seeds") == 0 else "no results"
-
-
-def plain(value: Any) -> str:
-    """A parameter as one writes it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,5 +1,6 @@
 """The report's tables as plain data, so that the page and the Markdown show the same cells, and how numbers are written."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,11 @@ from picollm.report.figures import Style
 from picollm.statistics import Summary, summary
 
 NONE = "\u2013"  # nothing was measured
-HEADLINES = {
-    "numeric": (
-        *("excess", "test_loss", "validation_loss", "test_accuracy", "accuracy_identified"),
-        *("heldout_arithmetic_accuracy", "heldout_geometric_accuracy", "heldout_alternating_accuracy"),
-    ),
-    "text": ("excess_bits_per_byte", "bits_per_byte", "test_loss", "validation_loss", "perplexity", "accuracy"),
-}
+ROWS = (  # of the tasks that are rows of integers: every kind but text
+    *("excess", "test_loss", "validation_loss", "test_accuracy", "accuracy_identified"),
+    *("heldout_arithmetic_accuracy", "heldout_geometric_accuracy", "heldout_alternating_accuracy"),
+)
+TEXT = ("excess_bits_per_byte", "bits_per_byte", "test_loss", "validation_loss", "perplexity", "accuracy")
 NAMES = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
@@ -78,6 +77,11 @@ def estimate(value: Summary | None, percent: bool = False) -> str:
     return f"{text} ± {number(scale * half, 2) if half > 1e-12 * abs(value['mean']) else 0}"  # below: equal values and the rounding of their mean
 
 
+def judged_by(kind: str) -> tuple[str, ...]:
+    """The metrics that a kind of task is judged by, the first of all first."""
+    return TEXT if kind == "text" else ROWS
+
+
 def metric(summaries: Mapping[str, Summary], name: str) -> str:
     return estimate(summaries.get(name), percent="accuracy" in name)
 
@@ -86,7 +90,7 @@ def results(task: Task) -> Table:
     """Run x headline metrics, with the exact floor and the controls as rows of the same table."""
     others = references(task)
     known = {name for _, _, values in others for name in values}
-    columns = [name for name in HEADLINES.get(task.kind, ()) if name in known or _measured(task.runs, [name])]
+    columns = [name for name in judged_by(task.kind) if name in known or _measured(task.runs, [name])]
     head = ["run", *(title(name) for name in columns), "seeds", "parameters"]
     rows = [_row(run, [*(metric(run.summary, name) for name in columns), _seeds(run), _count(run.train.get("parameters"))]) for run in task.runs]
     rows += [
@@ -108,12 +112,23 @@ def beyond(task: Task) -> Table | None:
     """Paired excess at every length beyond training, with the floor of each length; None where nothing was measured."""
     columns = sorted({length for run in task.runs for length in longer(run)})
     if not columns:
-        return None if task.kind == "numeric" else _windows(task)
+        return _windows(task) if task.kind == "text" else None
     floor = task.generated.get("lengths", {})
     rows = [_row(run, [metric(run.summary, f"{LONGER}{length}") for length in columns]) for run in task.runs]
     rows.append(Row("exact floor, nats", [number(floor[str(length)]["loss"]) if str(length) in floor else NONE for length in columns], "floor"))
-    trained = f" Trained up to length {task.trained}." if task.trained else ""
-    return Table(f"Excess over the exact floor by sequence length, nats per token.{trained}", ["run", *map(str, columns)], rows, _skips(task))
+    return Table(f"Excess over the exact floor by sequence length, nats per token.{_trained(task)}", ["run", *map(str, columns)], rows, _skips(task))
+
+
+def right_beyond(task: Task) -> Table | None:
+    """Accuracy at the same lengths: what says more where the floor is 0 and an answer is right or wrong."""
+    names = {length: f"accuracy_{length}" for length in sorted({length for run in task.runs for length in longer(run)})}
+    names = {length: name for length, name in names.items() if _measured(task.runs, [name])}
+    rows = [_row(run, [metric(run.summary, name) for name in names.values()]) for run in task.runs]
+    return Table(f"Accuracy by sequence length, %.{_trained(task)}", ["run", *map(str, names)], rows) if names else None
+
+
+def _trained(task: Task) -> str:
+    return f" Trained up to length {task.trained}." if task.trained else ""
 
 
 def _windows(task: Task) -> Table | None:
@@ -198,11 +213,13 @@ def references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
     if floor:
         identified = list(task.generated.get("identified_accuracy", {}).values())
         best = {"accuracy_identified": sum(identified) / len(identified)} if identified else {}
-        result.append(("exact floor, expected", "floor", {"excess": 0.0, "test_loss": floor["loss"], "test_accuracy": floor["accuracy"], **best}))
+        right = {"test_accuracy": floor["accuracy"]} if "accuracy" in floor else {}
+        result.append(("exact floor, expected", "floor", {"excess": 0.0, "test_loss": floor["loss"], **right, **best}))
         controls = task.generated.get("controls", {})
         for name in sorted(controls, key=lambda name: float(controls[name]["loss"])):
-            loss, accuracy = controls[name]["loss"], controls[name]["accuracy"]
-            result.append((name, "control", {"excess": loss - floor["loss"], "test_loss": loss, "test_accuracy": accuracy}))
+            loss = controls[name]["loss"]
+            right = {"test_accuracy": controls[name]["accuracy"]} if "accuracy" in controls[name] else {}
+            result.append((name, "control", {"excess": loss - floor["loss"], "test_loss": loss, **right}))
     if (drawn := task.mean("floor")) is not None:  # what the paired excess is counted from
         result.insert(1, ("exact floor, test set", "floor", {"excess": 0.0, "test_loss": drawn}))
     return result
@@ -225,7 +242,7 @@ def _text_references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
 
 
 def title(name: str) -> str:
-    return NAMES.get(name, name.replace("_", " "))
+    return NAMES.get(name, name.replace("_", " ") + ", %" * ("accuracy" in name))
 
 
 def _measured(runs: Iterable[Run], names: Sequence[str]) -> list[str]:
@@ -245,3 +262,10 @@ def _seeds(run: Run) -> str:
 
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else NONE
+
+
+def plain(value: Any) -> str:
+    """A parameter as one writes it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

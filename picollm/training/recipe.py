@@ -14,10 +14,10 @@ class Recipe:
 
     steps: int | None = None
     epochs: int | None = None
-    data: Literal["stream", "fixed"] = "stream"  # numeric tasks: fresh sequences for ever, or the stored training set
+    data: Literal["stream", "fixed"] = "stream"  # all tasks but text: fresh sequences for ever, or the stored training set
     batch_size: int = 64  # sequences
     initial_state: Literal["zeros", "passed", "random"] = "zeros"  # of recurrent models, see picollm/training/initial_states.py
-    context: int = 128  # tokens of a text window; numeric sequences have their own lengths
+    context: int = 128  # tokens of a text window; other sequences have lengths of their own
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -34,6 +34,7 @@ def train_seed(
         "model": run.model,
         "context": run.training.context,
         "tokenizer": tokens.header["tokenizer"],
+        "targets": bool(tokens.header.get("targets")),  # of the task's own: the model says something about its tokens, and does not go on with them
         "whole": tokens.header["splits"]["train"].get("whole", False),  # of documents, each between end tokens
         "fingerprint": fingerprint,
     }

@@ -11,7 +11,7 @@ from picollm import models
 from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
 from picollm.config import parse
-from picollm.tasks import numeric
+from picollm.tasks import numeric, parity, recall, urn
 from picollm.tokenizers.chars import Tokenizer
 from picollm.tokens import open_tokens, write_header, write_split
 
@@ -20,12 +20,19 @@ TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
 
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """{"numeric", "text"}: a folder with raw/ and tokens/ each."""
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("numeric", "text")}
-    sizes = {"train": 4, "validation": 4, "test": 600, "long": 100, "long_lengths": [48]}
-    config = parse(numeric.Config, {"kind": "numeric", "spec": "classic", **sizes}, "tasks.classic")
-    numeric.generate(config, folders["numeric"] / "raw")
-    numeric.tokenize(config, folders["numeric"] / "raw", folders["numeric"] / "tokens")
+    """{"numeric", "modular", "parity", "recall", "urn", "text"}: a folder with raw/ and tokens/ each."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("numeric", "modular", "parity", "recall", "urn", "text")}
+    few = {"train": 4, "validation": 4, "test": 4, "long": 4, "long_lengths": [64]}
+    for name, task, block in (
+        ("numeric", numeric, {"kind": "numeric", "spec": "classic", **few, "test": 600, "long": 100, "long_lengths": [48]}),
+        ("modular", numeric, {"kind": "numeric", "spec": "modular", **few, "test": 600, "long": 100, "long_lengths": [48], "heldout": 100}),
+        ("parity", parity, {"kind": "parity", **few}),
+        ("recall", recall, {"kind": "recall", **few}),
+        ("urn", urn, {"kind": "urn", **few}),
+    ):
+        config = parse(task.Config, block, f"tasks.{name}")
+        task.generate(config, folders[name] / "raw")
+        task.tokenize(config, folders[name] / "raw", folders[name] / "tokens")
     tokenizer = Tokenizer.train([TEXT], None)
     ids = np.array([tokenizer.end, *tokenizer.encode(TEXT)])
     out = folders["text"] / "tokens"

@@ -27,7 +27,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.fixture(scope="module", params=["numeric", "text"])
+@pytest.fixture(scope="module", params=["numeric", "modular", "text"])
 def twice(request: pytest.FixtureRequest, make: Callable[..., Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, Path]:
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     options = {"prompt": "the cat"}
@@ -40,7 +40,7 @@ def test_twice_the_same_bytes(twice: tuple[dict[str, Any], Path, Path]) -> None:
     assert content(first) == content(second)
     assert sorted([*(file for entry in report.values() for file in entry.get("files", [])), "report.json"]) == list(content(first))
     assert all(len(value) < 200_000 for value in content(first).values())
-    assert list(report) == registry.names("analysis") == ["attention_maps", "embedding_pca", "neuron_selectivity"]
+    assert list(report) == registry.names("analysis") == ["attention_maps", "embedding_pca", "modular_arithmetic", "neuron_selectivity"]
 
 
 def test_arrays_and_tables_can_be_read(twice: tuple[dict[str, Any], Path, Path]) -> None:
@@ -63,8 +63,22 @@ def test_every_number_has_its_n_and_its_null(twice: tuple[dict[str, Any], Path, 
 
 def test_lstm_keeps_what_applies(make: Callable[..., Subject], tmp_path: Path) -> None:
     report = run(make(kind="lstm"), tmp_path)
-    assert [name for name, entry in report.items() if "skipped" in entry] == ["attention_maps", "neuron_selectivity"]
+    assert [name for name, entry in report.items() if "skipped" in entry] == ["attention_maps", "modular_arithmetic", "neuron_selectivity"]
     assert sorted(content(tmp_path)) == ["embedding_pca.csv", "embedding_pca.png", "embedding_pca_spectrum.csv", "report.json"]
+
+
+@pytest.mark.parametrize(
+    ("data", "of_ids"),
+    [("urn", {"metrics", "files"}), ("parity", {"skipped"}), ("recall", {"skipped"})],
+)
+def test_tasks_without_sequence_types_keep_what_applies(make: Callable[..., Subject], tmp_path: Path, data: str, of_ids: set[str]) -> None:
+    report = run(make(data), tmp_path)
+    assert set(report.pop("embedding_pca")) == of_ids
+    assert {name: entry["skipped"] for name, entry in report.items()} == {
+        "attention_maps": "the task has no sequence types",
+        "modular_arithmetic": "the task does not calculate modulo 127",
+        "neuron_selectivity": "the task has no sequence types",
+    }
 
 
 def test_only_the_named_analyses_run(make: Callable[..., Subject], tmp_path: Path) -> None:

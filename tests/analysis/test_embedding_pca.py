@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picollm.analysis._result import Result, Skip, Subject
-from picollm.analysis.embedding_pca import analyse, line, period, principal_components
+from picollm.analysis.embedding_pca import analyse, line, period, power, principal_components
 
 
 def plant(subject: Subject, signal: np.ndarray, noise: float = 0.3) -> None:
@@ -76,6 +76,16 @@ def test_power_of_a_wave_lies_on_its_frequency() -> None:
     assert threshold < 0.5
 
 
+@given(st.integers(2, 9), st.integers(0, 2**32 - 1))
+def test_power_is_a_share_of_the_variance(half: int, seed: int) -> None:
+    """Also at the highest frequency of an even number of rows, which has no mirror image."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(2 * half)
+    variance = rng.uniform(0.1, 3, half)
+    waves = [np.sqrt(2) * np.cos(2 * np.pi * k * n / len(n)) for k in range(1, half)] + [np.cos(np.pi * n)]
+    assert np.allclose(power(np.stack(waves, 1) * np.sqrt(variance)), variance / variance.sum())
+
+
 def test_line_against_scipy() -> None:
     from scipy.stats import spearmanr
 
@@ -113,6 +123,11 @@ def test_text_is_ordered_by_frequency_and_leaves_unseen_tokens_out(make: Callabl
 
 def test_lstm_has_embeddings_too(make: Callable[..., Subject]) -> None:
     assert analysed(make(kind="lstm")).metrics["number_line"]["n"] == 127
+
+
+def test_ids_that_are_no_numbers_are_skipped(make: Callable[..., Subject]) -> None:
+    assert analysed(make("urn")).metrics["period"]["n"] == 127
+    assert analyse(make("recall")) == Skip("the ids of this task are names, not numbers")
 
 
 def test_model_without_a_table_is_skipped(make: Callable[..., Subject]) -> None:

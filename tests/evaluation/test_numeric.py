@@ -11,7 +11,8 @@ from torch import nn
 
 from picollm.evaluation.numeric import evaluate, summaries, tables
 from picollm.tasks import numeric
-from picollm.tasks.numeric.floors import expected, term_weights
+from picollm.tasks._rows import term_weights
+from picollm.tasks.numeric.floors import expected
 from picollm.tasks.numeric.predictor import sequence_losses
 from picollm.tasks.numeric.spec import specification
 from picollm.tokens import open_tokens
@@ -132,6 +133,7 @@ def test_lengths_beyond_a_table_of_positions_are_skipped_with_the_reason(task):
     assert "excess_10" in summary
     assert "excess_14" not in summary
     assert {row["length"] for row in tables({0: result})["length"]} == {10}
+    assert "loss" in evaluate(Uniform(max_length=9), tokens, raw)["test"]  # of ten terms the last is never read
     assert {row["position"] for row in result["positions"] if row["split"] == "length10"} == set(range(1, 10))
 
 
@@ -157,6 +159,27 @@ def test_calibration_error_is_the_gap_between_confidence_and_hits(task):
     assert exact["calibration_error"] < 0.2 < 0.4 < sure["calibration_error"]
 
 
+def test_the_first_wrong_prediction_of_a_sequence_that_is_known_is_told_by_family(task):
+    """Of a model that is right up to the 6th term and then says 0."""
+    spec, tokens, raw = task
+
+    class Fading(Exact):
+        def forward(self, ids):
+            logits = super().forward(ids)
+            logits[:, 5:] = torch.nn.functional.one_hot(torch.tensor(0), 128) * 100.0
+            return logits
+
+    kept, result = (evaluate(model(spec), tokens, raw, splits=["length14"])["lengths"]["14"] for model in (Exact, Fading))
+    assert "first_error" not in result["families"]["walk"]
+    for name, part in result["families"].items():
+        if name != "walk":
+            assert kept["families"][name]["first_error"]["never"] > 0.6
+            assert part["first_error"]["never"] < 0.5
+            assert 4 <= part["first_error"]["median"] <= 8  # rarely one of the terms that follow is 0
+    assert kept["first_error"]["never"] > 0.85
+    assert 5 <= result["first_error"]["mean"] <= 8
+
+
 def test_summary_and_tables_over_seeds(task):
     spec, tokens, raw = task
     seeds = {0: evaluate(Uniform(), tokens, raw)}
@@ -164,7 +187,9 @@ def test_summary_and_tables_over_seeds(task):
         seeds[1] = evaluate(Exact(spec), tokens, raw)
     summary = summaries(seeds)
     names = {f"{split}_{key}" for split in ("train", "validation", "test") for key in ("loss", "accuracy")}
-    names |= {"floor", "excess", "excess_10", "excess_14", "accuracy_identified"}
+    names |= {"floor", "excess"}
+    more = ("accuracy_identified", "never_wrong_identified", "walk_entropy", "walk_bayes_entropy", "walk_calibration_error")
+    names |= {*more, *(f"{name}_{length}" for name in ("excess", "accuracy", *more) for length in (10, 14))}
     if spec.name == "modular":
         names |= {f"heldout_{family}_accuracy" for family in ("arithmetic", "geometric", "alternating")}
     assert set(summary) == names

@@ -29,7 +29,7 @@ class Fake(models.Model):
         self.table, self.by_position = table, by_position
         self.calls: list[tuple[int, ...]] = []
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, state: None = None) -> Tensor:
         assert not torch.is_grad_enabled()
         self.calls.append(tuple(ids.shape))
         logits = self.table[ids]

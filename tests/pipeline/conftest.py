@@ -37,8 +37,18 @@ runs:
     seeds: 1
     model: {kind: lstm, d_model: 16}
     training: {steps: 10, batch_size: 4, context: 16, log_every: 5, validate_every: 10}
+variants:
+  kinds:
+    softmax: {kind: transformer, attention: softmax, n_layer: 1, n_head: 2, d_model: 16}
+    linear: {kind: transformer, attention: linear, n_layer: 1, n_head: 2, d_model: 16}
 sweeps:
-  rates: {run: softmax, task: numbers, seeds: 1, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
+  rates: {base: runs.softmax, task: numbers, seeds: 1, evaluate: false, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
+  kinds:
+    base: variants.kinds
+    task: numbers
+    seeds: 2
+    training: {steps: 5, batch_size: 4, log_every: 5, validate_every: 5}
+    success: {metric: excess_48, at_most: 100}
 """
 
 # Written into every process of the pipeline: which of our modules did this stage import?

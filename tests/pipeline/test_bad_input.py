@@ -48,8 +48,9 @@ runs:
     seeds: 1
     model: {kind: lstm, d_model: 16}
     training: {steps: 10, batch_size: 4, context: 16, log_every: 5, validate_every: 10}
+variants: {}
 sweeps:
-  rates: {run: softmax, task: numbers, seeds: 1, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
+  rates: {base: runs.softmax, task: numbers, seeds: 1, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
 """
 CORPUS = "The hare and the hound ran over the hill. " * 40
 LSTM = "kind: lstm, d_model: 16"
@@ -179,7 +180,8 @@ PARAMETERS = [
     (GRID, "model.n_head: [2, 3]", "sweeps.rates.grid.model.n_head: 3 does not divide d_model 16; choose a divisor"),
     (f"{{{GRID}, training.steps: [5]}}", "{}", "sweeps.rates.grid: is empty; name a parameter and its values"),
     ("grid:", "gird:", "sweeps.rates.gird: unknown parameter (did you mean 'grid'? "),
-    ("run: softmax", "run: sofmax", "sweeps.rates.run: unknown 'sofmax' (did you mean 'softmax'? "),
+    ("base: runs.softmax", "base: runs.sofmax", "sweeps.rates.base: unknown 'sofmax' (did you mean 'softmax'? "),
+    ("base: runs.softmax", "base: softmax", "sweeps.rates.base: 'softmax' is no block to start from; write runs.NAME or variants.GROUP"),
     ("softmax, task: numbers", "softmax, task: story", "sweeps.rates.task: is 'story', but its run softmax is trained on 'numbers'; write that"),
     # names, which become those of stages and files
     ("  softmax:", "  soft max:", "runs.soft max: a name is text of letters, digits, _ and -; choose another"),
@@ -252,7 +254,7 @@ def test_a_mistake_at_another_budget_is_found_too(study, refusal):
     ],
 )
 def test_what_is_no_mistake_passes(study, old, new):
-    edit((old, new), *([("run: softmax", "run: study")] if "study" in new else []))
+    edit((old, new), *([("base: runs.softmax", "base: runs.study")] if "study" in new else []))
     stage(check)()
     assert json.loads(Path("data/checked.json").read_text()) == {"format": 1}
 
@@ -304,7 +306,7 @@ def trained(study) -> Path:
         ("linear", {"kind": "lstm", "d_model": 16}, len(characters["characters"]) + 1, characters, True),
     ):
         folder = study / "data/checkpoints" / run
-        save_model(folder / "seed0", models.build(block, vocab_size, "model"), {"run": run, "model": block, "tokenizer": tokenizer, "whole": whole})
+        save_model(folder / "seed0", models.build(block, vocab_size, "model"), {"run": run, "model": block, "tokenizer": tokenizer, "whole": whole, "targets": False})
         (folder / "run.json").write_text(json.dumps({"run": run, "seeds": [0]}))
     return study
 

@@ -25,10 +25,10 @@ def stale(checkout) -> set[str]:
 
 def test_one_command_builds_everything(built):
     expected = {f"{stage}@{task}" for stage in ("generate", "tokenize") for task in ("numbers", "story")}
-    expected |= {f"{stage}@{run}" for stage in ("train", "evaluate", "interpret") for run in RUNS} | {"sweep@rates", "check", "compare"}
+    expected |= {f"{stage}@{run}" for stage in ("train", "evaluate", "interpret") for run in RUNS} | {"sweep@rates", "sweep@kinds", "check", "compare"}
     assert built.stages(built.log) == expected
     compared = json.loads((built.path / "metrics/compare.json").read_text())
-    assert set(compared) == set(RUNS)
+    assert set(compared) == {*RUNS, "sweep kinds"}
     assert all(isinstance(value, float) for metrics in compared.values() for value in metrics.values())
     assert (built.path / "plots/report.html").stat().st_size > 10_000
 
@@ -40,6 +40,16 @@ def test_nothing_changed_nothing_runs(built):
 def test_one_runs_parameter_restarts_only_that_run(checkout):
     edit(checkout, "params.yaml", "steps: 20", "steps: 30")
     assert stale(checkout) == names("check", "train@softmax", "sweep@rates", "compare")
+
+
+def test_a_variant_restarts_the_sweeps_of_its_group_and_nothing_else(checkout):
+    edit(
+        checkout,
+        "params.yaml",
+        "attention: linear, n_layer: 1, n_head: 2, d_model: 16}\nsweeps",
+        "attention: linear, n_layer: 1, n_head: 4, d_model: 16}\nsweeps",
+    )
+    assert stale(checkout) == names("check", "sweep@kinds", "compare")
 
 
 def test_a_report_module_restarts_no_training(checkout):

@@ -1,14 +1,16 @@
-"""A training that is killed goes on where it was saved, in the same MLflow run, to the same bits."""
+"""What is killed goes on where it was saved, in the same MLflow run, to the same bits: a training, and a sweep with the cells it had finished."""
 
 import json
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 from mlflow import MlflowClient
 
 STAGE = "train@softmax"
+SWEEP = ("python", "-m", "stages", "sweep", "kinds")
 
 
 def slowed(checkout):
@@ -19,13 +21,15 @@ def slowed(checkout):
     return checkout
 
 
-def kill_when_saved(checkout, beyond: int) -> None:
-    process = checkout.start("dvc", "repro", STAGE)
+def saved(checkout, folder: str, beyond: int) -> bool:
+    states = list((checkout.path / ".resume").glob(f"{folder}/state/training.json"))
+    return bool(states) and json.loads(states[0].read_text())["step"] >= beyond
+
+
+def kill_when(checkout, command: tuple[str, ...], reached: Callable[[], bool]) -> None:
+    process = checkout.start(*command)
     end = time.monotonic() + 120
-    while time.monotonic() < end:
-        states = list((checkout.path / ".resume").glob("train-softmax-*/seed1/state/training.json"))
-        if states and json.loads(states[0].read_text())["step"] >= beyond:
-            break
+    while time.monotonic() < end and not reached():
         assert process.poll() is None, "the training ended before it could be killed"
         time.sleep(0.02)
     family = [process, *psutil.Process(process.pid).children(recursive=True)]
@@ -38,7 +42,7 @@ def kill_when_saved(checkout, beyond: int) -> None:
 def test_killed_training_resumes_to_the_same_bits(built, tmp_path):
     undisturbed, killed = slowed(built.copy(tmp_path / "undisturbed")), slowed(built.copy(tmp_path / "killed"))
     undisturbed.run("dvc", "repro", STAGE)
-    kill_when_saved(killed, beyond=200)
+    kill_when(killed, ("dvc", "repro", STAGE), lambda: saved(killed, "train-softmax-*/seed1", beyond=200))
     assert not (killed.path / "data/checkpoints/softmax/run.json").exists()
 
     client = MlflowClient(f"sqlite:///{killed.path / 'mlflow.db'}")
@@ -64,3 +68,35 @@ def test_killed_training_resumes_to_the_same_bits(built, tmp_path):
             assert sorted(set(steps)) == list(range(5, 801, 5))
             assert len(steps) - len(set(steps)) <= 3  # the last points before the kill may be logged twice
     assert not list((killed.path / ".resume").glob("train-softmax-*/"))
+
+
+def test_a_killed_sweep_trains_no_cell_twice_and_ends_with_the_same_bits(built, tmp_path):
+    checkouts = undisturbed, killed = [built.copy(tmp_path / name) for name in ("undisturbed", "killed")]
+    for checkout in checkouts:
+        text = (checkout.path / "params.yaml").read_text()
+        grid = "grid: {training.lr: [0.001, 0.004]}\n    training: {steps: 200, save_seconds: 0, batch_size: 4, log_every: 5"
+        (checkout.path / "params.yaml").write_text(text.replace("training: {steps: 5, batch_size: 4, log_every: 5", grid))
+    undisturbed.run(*SWEEP)
+
+    def finished() -> set[str]:
+        return {path.name for path in (killed.path / ".resume").glob("sweep-kinds *.json")}
+
+    # Two cells are trained at a time: when one of the first two is done, a third begins.
+    kill_when(killed, SWEEP, lambda: bool(finished()) and saved(killed, "sweep-kinds linear*/seed0", beyond=50))
+    done = finished()
+    assert 1 <= len(done) < 4
+
+    client = MlflowClient(f"sqlite:///{killed.path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("numbers").experiment_id
+    where = "tags.`picollm.stage` = 'sweep' and tags.`picollm.sweep` = 'kinds' and attributes.run_name LIKE '%lr%'"
+    before = {run.info.run_name: run.info for run in client.search_runs([experiment], filter_string=where)}
+    killed.run(*SWEEP)
+    after = client.search_runs([experiment], filter_string=where)
+    assert len(after) == 4, "no cell has a second run"
+    for run in after:
+        assert run.info.status == "FINISHED"
+        if any(name.startswith(f"sweep-{run.info.run_name}-") for name in done):
+            assert run.info.end_time == before[run.info.run_name].end_time, "trained before the kill"
+    for product in ("metrics/sweep/kinds.json", "plots/sweep/kinds/length.csv", "plots/sweep/kinds/length.png", "plots/sweep/kinds/validation_loss.png"):
+        assert (killed.path / product).read_bytes() == (undisturbed.path / product).read_bytes(), product
+    assert not [path for path in (killed.path / ".resume").glob("sweep-kinds*") if path.suffix != ".lock"]

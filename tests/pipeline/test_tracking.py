@@ -53,7 +53,12 @@ def test_later_stages_are_children_of_the_training(built, name):
 
 
 def test_a_sweep_logs_its_cells(built):
-    assert {run.info.run_name for run in runs(built, stage("sweep"))[1]} == {"rates lr=0.001 steps=5", "rates lr=0.004 steps=5"}
+    found = {run.info.run_name: run for run in runs(built, stage("sweep"))[1]}
+    assert set(found) == {"rates lr=0.001 steps=5", "rates lr=0.004 steps=5", "kinds softmax", "kinds linear"}
+    cell = found["kinds linear"]
+    assert (cell.data.tags["picollm.sweep"], cell.data.tags["picollm.variant"]) == ("kinds", "linear")
+    assert {"excess", "excess_48", "test_accuracy", "parameters"} <= set(cell.data.metrics), "its evaluation"
+    assert "excess" not in found["rates lr=0.001 steps=5"].data.metrics, "not evaluated"
 
 
 def test_every_way_of_running_lands_in_the_one_store(checkout):

@@ -38,7 +38,7 @@ def parameters(**runs: dict[str, Any]) -> dict[str, Any]:
             **runs,
         },
         "samples": {"settings": {"greedy": {"temperature": 0}}},
-        "sweeps": {"rates": {"run": "linear", "task": "classic", "seeds": 1, "grid": {"training.lr": [0.001, 0.01]}}},
+        "sweeps": {"rates": {"base": "runs.linear", "task": "classic", "seeds": 1, "grid": {"training.lr": [0.001, 0.01]}}},
     }
 
 
@@ -107,6 +107,13 @@ def evaluated(root: Path, name: str, task: str, kind: str, seeds: dict[str, Any]
     write_json(root / f"metrics/evaluate/{name}.json", {"run": name, "task": task, "kind": kind, "budget": "study", "summary": means, "seeds": seeds})
 
 
+def cell(label: str, variant: str | None, point: dict[str, Any], values: dict[str, list[float]], **more: Any) -> dict[str, Any]:
+    """What the stage leaves of a cell of a sweep."""
+    summaries = {key: summary(value) for key, value in values.items()}
+    facts = {"parameters": 1000, "steps": 20, "tokens": 640, "fingerprint": "4d5e6f", "skipped": []}
+    return {"label": label, "variant": variant, "point": point, "summary": summaries, "seeds": {}, **facts, **more}
+
+
 def table(path: Path, rows: list[dict[str, Any]]) -> None:
     lines = [list(rows[0]), *([row[key] for key in rows[0]] for row in rows)] if rows else []
     write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
@@ -131,9 +138,8 @@ def inputs(root: Path) -> Path:
     for name, excess in EXCESS.items():
         numeric(root, name, excess)
     text(root, "lstm")
-    cells = [{"point": {"training.lr": lr}, "train_loss": summary([0.5]), "validation_loss": summary([lr])} for lr in (0.001, 0.01)]
-    write_json(root / "metrics/sweep/rates.json", {"run": "linear", "task": "classic", "budget": "study", "cells": cells})
-    picture(root / "plots/sweep/rates/validation_loss.png")
+    cells = [cell(f"lr={lr}", None, {"training.lr": lr}, {"train_loss": [0.5], "validation_loss": [lr]}) for lr in (0.001, 0.01)]
+    write_json(root / "metrics/sweep/rates.json", {"base": "runs.linear", "task": "classic", "kind": "numeric", "budget": "study", "cells": cells})
     return root
 
 
@@ -352,7 +358,7 @@ def test_what_is_missing_is_said(root: Path) -> None:
     numeric(root, "zero", [9.0])  # of another budget
     trained(root, "empty", "classic", 0)
     trained(root, "unfinished", "classic", 2)
-    params["sweeps"]["later"] = {"run": "linear", "task": "classic", "seeds": 0, "grid": {"training.lr": [1]}}
+    params["sweeps"]["later"] = {"base": "runs.linear", "task": "classic", "seeds": 0, "grid": {"training.lr": [1]}}
     source, markdown = report(root, params)
     assert row(markdown, "absent")[1] == "not trained yet"
     assert row(markdown, "zero")[1] == "not part of budget study"

@@ -22,7 +22,7 @@ LENGTHS = [
     for family in ("all", "walk")
 ]
 CELLS: list[dict[str, Any]] = [
-    {"point": {"lr": lr, "wide": wide}, "train_loss": summary([lr, lr + 1]), "validation_loss": summary([lr + 2])}
+    {"point": {"lr": lr, "wide": wide}, "summary": {"train_loss": summary([lr, lr + 1]), "validation_loss": summary([lr + 2])}}
     for lr in (0.1, 1, 10)
     for wide in (True, False)
 ]
@@ -78,11 +78,43 @@ def test_sweep_draws_the_longest_parameter_and_a_line_for_each_choice_of_the_oth
     assert list(axes.containers[0].lines[0].get_ydata()) == pytest.approx([2.1, 3, 12])
 
 
+def test_sweep_of_variants_has_lines_for_each() -> None:
+    figure = figures.sweep(["lr"], [{**cell, "variant": "wide" if cell["point"]["wide"] else "narrow"} for cell in CELLS])
+    assert [container.get_label() for container in figure.axes[0].containers] == [
+        f"{loss}, {variant}" for variant in ("wide", "narrow") for loss in ("validation loss", "training loss")
+    ]
+
+
+@pytest.mark.parametrize(("floor", "column"), [(0.3, "excess"), ("0.3", "excess"), (0.0, "accuracy"), ("0.0", "accuracy"), ("", "loss"), (None, "loss")])
+def test_what_is_drawn_over_the_length_depends_on_the_floor(floor: Any, column: str) -> None:
+    assert figures.length_column([{"family": "all", "floor": floor}, {"family": "walk", "floor": 1.4}]) == column
+
+
 def test_sweep_over_names_stands_in_their_order() -> None:
-    cells = [{"point": {"norm": norm}, "train_loss": summary([1]), "validation_loss": summary([2])} for norm in ("pre", "post", None)]
+    cells = [{"point": {"norm": norm}, "summary": {"train_loss": summary([1]), "validation_loss": summary([2])}} for norm in ("pre", "post", None)]
     figure = figures.sweep(["norm"], cells)
     figure.draw_without_rendering()
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["pre", "post", "None"]
+
+
+def test_many_lines_leave_the_picture_its_height() -> None:
+    heights = []
+    for count in (6, 24):
+        figure = figures.lengths({f"run{number}": LENGTHS for number in range(count)})
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_window_extent().height / figure.dpi)
+    assert heights[1] == pytest.approx(heights[0], abs=0.15)
+
+
+def test_an_excess_that_explodes_leaves_what_is_near_the_floor_to_be_seen() -> None:
+    def drawn(scale: float) -> Figure:
+        return figures.lengths({"a": [{**row, "excess": scale * row["length"]} for row in LENGTHS]}, "excess")
+
+    assert drawn(1e-5).axes[0].get_yscale() == "linear"
+    assert figures.lengths({"a": [{**row, "excess": 1.5} for row in LENGTHS]}, "excess").axes[0].get_yscale() == "linear", "nothing is near the floor"
+    wide = drawn(0.01).axes[0]
+    assert wide.get_yscale() == "symlog"
+    assert -0.01 < wide.get_ylim()[0] < 0 < 5.12 < wide.get_ylim()[1]
 
 
 @pytest.mark.parametrize("draw", [lambda: figures.training_curves({}), lambda: figures.lengths({}), lambda: figures.lengths({"a": []}, trained=32)])

@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from picollm.tasks.numeric.floors import expected, term_weights
+from picollm.tasks._rows import cut, term_weights
+from picollm.tasks.numeric.floors import expected
 from picollm.tasks.numeric.ngrams import controls
 from picollm.tasks.numeric.predictor import log_prefixes, sequence_losses
-from picollm.tasks.numeric.sampling import cut, draw
+from picollm.tasks.numeric.sampling import draw
 from picollm.tasks.numeric.spec import FAMILIES, WALK, Spec, specification
 from picollm.tasks.numeric.values import clamp, wrap
 from picollm.tasks.numeric.walk import Walk
@@ -72,12 +73,6 @@ def test_seeing_more_terms_never_hurts_and_the_floor_is_below_all(name):
     losses = [entry["loss"] for entry in controls(spec, term_weights(8, 12)).values()]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] >= expected(spec).average(term_weights(8, 12))["loss"]
-
-
-def test_term_weights_count_how_many_lengths_reach_a_term():
-    expected_weights = [0.0] + [np.mean([length > t for length in range(8, 33)]) for t in range(1, 32)]
-    assert term_weights(8, 32) == pytest.approx(expected_weights)
-    assert term_weights(5, 5).tolist() == [0, 1, 1, 1, 1]
 
 
 def test_the_short_and_the_long_table_give_the_same_floor():

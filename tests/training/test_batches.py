@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from picollm import registry
 from picollm.errors import UserError
 from picollm.tokens import open_tokens, write_header, write_split
 from picollm.training import batches
-from picollm.training.batches import IGNORED, epochs_of, from_rows, random_windows, windows_at
+from picollm.training.batches import IGNORED, Rows, epochs_of, from_rows, random_windows, windows_at
 from picollm.training.recipe import Recipe
 
 PAD = 99
@@ -49,9 +50,24 @@ def test_a_wrong_answer_in_the_padding_costs_nothing():
 
 
 @EXAMPLES
+@given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=6))
+def test_targets_of_a_tasks_own_stand_where_they_are_and_their_pad_is_never_scored(lengths):
+    ids, targets = np.full((2, len(lengths), 8), PAD)
+    for row, target, length in zip(ids, targets, lengths, strict=True):
+        row[:length], target[:length:2] = np.arange(length), 50 + np.arange(length)[::2]
+    batch = from_rows(ids, PAD, targets)
+    assert torch.equal(batch.inputs, torch.from_numpy(ids))
+    assert batch.inputs.shape == batch.targets.shape
+    assert batch.tokens == sum(-(-length // 2) for length in lengths)
+    scored = batch.targets != IGNORED
+    assert (batch.targets != PAD).all()
+    assert torch.equal(batch.targets[scored], batch.inputs[scored] + 50)
+
+
+@EXAMPLES
 @given(n=st.integers(1, 50), size=st.integers(1, 20), seed=st.integers(0, 5), epoch=st.integers(0, 3))
 def test_an_epoch_has_every_row_once(n, size, seed, epoch):
-    feed, steps = epochs_of(numbered(n), PAD, size, seed), -(-n // size)
+    feed, steps = epochs_of(Rows(numbered(n), PAD), size, seed), -(-n // size)
     seen = [feed(epoch * steps + step).inputs[:, 0] for step in range(steps)]
     assert sorted(torch.cat(seen).tolist()) == list(range(n))
     assert {len(part) for part in seen[:-1]} <= {size}
@@ -59,7 +75,7 @@ def test_an_epoch_has_every_row_once(n, size, seed, epoch):
 
 def test_each_epoch_and_each_seed_has_an_order_of_its_own():
     def order(seed, epoch):
-        feed = epochs_of(numbered(100), PAD, 10, seed)
+        feed = epochs_of(Rows(numbered(100), PAD), 10, seed)
         return torch.cat([feed(10 * epoch + step).inputs[:, 0] for step in range(10)]).tolist()
 
     assert len({tuple(order(seed, epoch)) for seed in range(2) for epoch in range(3)}) == 6
@@ -67,7 +83,7 @@ def test_each_epoch_and_each_seed_has_an_order_of_its_own():
 
 def feeds(seed=0):
     return {
-        "epochs": epochs_of(numbered(23), PAD, 5, seed),
+        "epochs": epochs_of(Rows(numbered(23), PAD), 5, seed),
         "windows": random_windows(np.arange(500) % 90, 8, 5, seed),
     }
 
@@ -119,6 +135,53 @@ def text(tmp_path):
     splits = {name: write_split(tmp_path / "text", name, [np.arange(size)], 1000) for name, size in (("train", 200), ("validation", 101))}
     write_header(tmp_path / "text", kind="text", vocab_size=1000, tokenizer={"kind": "chars"}, splits=splits)
     return open_tokens(tmp_path / "text")
+
+
+@pytest.fixture(params=["parity", "recall", "urn"])
+def task(request, tmp_path):
+    """A task as the stages leave it, and whether its targets are its own."""
+    module = registry.load("tasks", request.param, "kind")
+    config = module.Config(kind=request.param, train=30, validation=300, test=2, long=2, long_lengths=[])
+    module.generate(config, tmp_path / "raw")
+    module.tokenize(config, tmp_path / "raw", tmp_path / "tokens")
+    return open_tokens(tmp_path / "tokens"), module.stream(config, 3, 16), config
+
+
+def follows(ids, targets, config):
+    """Each target is what the task says it is, given the ids up to it."""
+    for row, wanted in zip(ids.tolist(), targets.tolist(), strict=True):
+        for t, target in enumerate(wanted):
+            if target == IGNORED:
+                continue
+            if config.kind == "parity":
+                assert target == sum(row[: t + 1]) % 2
+            elif config.kind == "recall":
+                assert target == row[row.index(row[t]) + 1]
+            else:
+                assert (target - row[t] + 1) % 127 in range(4)
+                assert row[t + 1 : t + 2] in ([], [target])
+
+
+def test_a_stream_and_the_stored_rows_of_a_task_give_the_targets_it_means(task):
+    tokens, stream, config = task
+    feed, steps = batches.training(tokens, Recipe(steps=5, batch_size=16), seed=3)
+    assert steps == 5
+    drawn = stream(4)
+    expected = from_rows(drawn, config.pad) if config.kind == "urn" else from_rows(drawn[0], config.pad, drawn[1])
+    assert same(feed(4), expected)
+    follows(*feed(4), config)
+    assert config.kind == "recall" or (feed(4).targets != IGNORED).all()  # no padding
+    fixed, steps = batches.training(tokens, Recipe(epochs=2, data="fixed", batch_size=8), seed=3)
+    assert steps == 8
+    seen = [fixed(step) for step in range(4)]
+    for batch in seen:
+        follows(*batch, config)
+    stored = tokens.split("train.targets") if config.own_targets else tokens.split("train")[:, 1:]
+    assert sum(batch.tokens for batch in seen) == (stored != config.pad).sum()
+    held = batches.validation(tokens, Recipe(steps=1))
+    assert [len(batch.inputs) for batch in held] == [150, 150]
+    for batch in held:
+        follows(*batch, config)
 
 
 def test_epochs_are_counted_in_steps(rows):

@@ -29,18 +29,11 @@ class Floors:
     accuracy: np.ndarray  # (5, L); where the best guesses tie, each is taken equally often
 
     def average(self, weights: np.ndarray) -> dict[str, Any]:
-        """The mean over the terms with these weights (see term_weights): {"loss", "accuracy", "families": {name: {"loss", "accuracy"}}}."""
+        """The mean over the terms with these weights (see _rows.term_weights): {"loss", "accuracy", "families": {name: {"loss", "accuracy"}}}."""
         scored = slice(1, len(weights))
         loss, accuracy = (x[:, scored] @ weights[scored] / weights[scored].sum() for x in (self.loss, self.accuracy))
         families = {name: {"loss": float(loss[f]), "accuracy": float(accuracy[f])} for f, name in enumerate(FAMILIES)}
         return {"loss": float(loss.mean()), "accuracy": float(accuracy.mean()), "families": families}
-
-
-def term_weights(low: int, high: int) -> np.ndarray:
-    """(high,): how often a term is scored when lengths are uniform on low..high; 0 for the first."""
-    weights = np.minimum(high - np.arange(high), high - low + 1) / (high - low + 1)
-    weights[0] = 0
-    return weights
 
 
 def expected(spec: Spec, prior: Prior = "train") -> Floors:

@@ -18,7 +18,7 @@ NAMES = ("unigram", "bigram", "3-gram", "4-gram", "5-gram")  # seeing 0, 1, 2, 3
 
 
 def controls(spec: Spec, weights: np.ndarray, prior: Prior = "train") -> dict[str, dict[str, float]]:
-    """{name: {"loss" nats, "accuracy"}} of the uniform guess over the values 0..126 and of each table; `weights` (high,) are floors.term_weights."""
+    """{name: {"loss" nats, "accuracy"}} of the uniform guess over the values 0..126 and of each table; `weights` (high,) are _rows.term_weights."""
     weights = weights / weights.sum()
     high = len(weights)
     result = {"uniform": {"loss": float(np.log(VALUES)), "accuracy": 1 / VALUES}}

@@ -6,37 +6,19 @@ from functools import lru_cache
 
 import numpy as np
 
+from picollm.tasks import _rows
 from picollm.tasks.numeric.config import Config
 from picollm.tasks.numeric.spec import FAMILIES, WALK, Cells, Spec, specification
 
-STREAM, SETS = 0, 1  # the first number of every seed: training batches and stored sets never share their random numbers
-
 
 def stream(config: Config, seed: int, batch_size: int) -> Callable[[int], np.ndarray]:
-    """`batch(step)` -> (N, L) int64 ids without any padding, a pure function of (config.seed, seed, step).
+    """`batch(step)` -> (N, L) int64 ids, see _rows.stream. Families are equally likely, and only training cells occur."""
+    spec = specification(config.spec, config.holdout, config.train_lengths[1])
 
-    All sequences of a batch have one length L, drawn in proportion to the terms that it has to score, and as many of them
-    come as make up the terms of `batch_size` sequences of mixed lengths. So each scored term is as likely as when every
-    sequence draws a length of its own, uniformly, but no time goes into padding (a third of it at lengths 8 to 32).
-    Families are equally likely, and only training cells occur.
-    """
-    shortest, longest = config.train_lengths
-    spec = specification(config.spec, config.holdout, longest)
-    lengths = np.arange(shortest, longest + 1)
-    scored = lengths - 1  # all terms but the first
-    terms = batch_size * scored.mean()
+    def batch(rng: np.random.Generator, n: int, length: int) -> np.ndarray:
+        return draw(rng, spec, rng.integers(len(FAMILIES), size=n), length).astype(np.int64)
 
-    def batch(step: int) -> np.ndarray:
-        rng = generator(STREAM, config.seed, seed, step)
-        length = int(rng.choice(lengths, p=scored / scored.sum()))
-        family = rng.integers(len(FAMILIES), size=max(1, round(terms / (length - 1))))
-        return draw(rng, spec, family, length).astype(np.int64)
-
-    return batch
-
-
-def generator(*seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(list(seed)))
+    return _rows.stream(config, seed, batch_size, batch)
 
 
 def draw(rng: np.random.Generator, spec: Spec, family: np.ndarray, length: int, cells: Cells = "train") -> np.ndarray:
@@ -46,12 +28,6 @@ def draw(rng: np.random.Generator, spec: Spec, family: np.ndarray, length: int, 
     values = spec.table[members] if length == spec.length else spec.table[members, :length]
     walks = np.flatnonzero(family == WALK)
     values[walks] = spec.walk.draw(rng, len(walks), length)
-    return values
-
-
-def cut(values: np.ndarray, lengths: np.ndarray, filler: int) -> np.ndarray:
-    """`values` (N, L) with `filler` beyond each row's length (N,), in place."""
-    values[np.arange(values.shape[1]) >= lengths[:, None]] = filler
     return values
 
 
