@@ -253,7 +253,7 @@ def _draw_spectrum(axes: Axes, group: Group, found: dict[str, np.ndarray], thres
     axes.set_title(f"{group.name} characters\nhighest: {', '.join(map(str, strongest))}{orders}", fontsize=9)
     axes.set(xlabel=f"turns in {len(group.elements)} {'values' if group is ADDITIVE else f'powers of {ROOT}'}", ylabel="share of the variance")
     axes.set_ylim(0, 1.25 * max(threshold, *(shares.max() for shares in found.values())))
-    axes.legend(fontsize=7.5, loc="upper center", ncols=len(found) + 1)
+    axes.legend(fontsize=7.5, loc="upper center", ncols=len(found) + 1, handlelength=1.5, columnspacing=1.2)
 
 
 def _draw_scores(axes: Axes, rows: list[Row], sites: list[str], key: str) -> AxesImage:

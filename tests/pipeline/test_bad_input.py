@@ -306,7 +306,8 @@ def trained(study) -> Path:
         ("linear", {"kind": "lstm", "d_model": 16}, len(characters["characters"]) + 1, characters, True),
     ):
         folder = study / "data/checkpoints" / run
-        save_model(folder / "seed0", models.build(block, vocab_size, "model"), {"run": run, "model": block, "tokenizer": tokenizer, "whole": whole, "targets": False})
+        facts = {"run": run, "model": block, "tokenizer": tokenizer, "whole": whole, "targets": False}
+        save_model(folder / "seed0", models.build(block, vocab_size, "model"), facts)
         (folder / "run.json").write_text(json.dumps({"run": run, "seeds": [0]}))
     return study
 
@@ -397,13 +398,22 @@ def weights(folder: Path) -> Path:
         ),
         (
             lambda folder: (folder / "config.json").write_text('{"format": 1, "model": {"kind": "lstm"}, "vocab_size": 3}'),
-            "seed0/config.json: says nothing of tokenizer, whole; train the run again (dvc repro)",
+            "seed0/config.json: says nothing of targets, tokenizer, whole; train the run again (dvc repro)",
         ),
     ],
 )
 def test_a_damaged_or_foreign_checkpoint_is_named(trained, refusal, command, spoil, start):
     spoil(trained / "data/checkpoints/softmax/seed0")
     assert refusal(command("sample", "softmax", "--prompt", "1 2")).startswith(f"data/checkpoints/softmax/{start}")
+
+
+def test_a_model_that_answers_and_does_not_continue_is_not_sampled(trained, refusal, command):
+    config = trained / "data/checkpoints/softmax/seed0/config.json"
+    config.write_text(config.read_text().replace('"targets": false', '"targets": true'))
+    assert (
+        refusal(command("sample", "softmax", "--prompt", "1 2"))
+        == "softmax: answers about the tokens it is given, and does not continue them; sample a run of another task"
+    )
 
 
 # The real commands
