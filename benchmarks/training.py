@@ -15,10 +15,10 @@ WIDTH, LAYERS, HEADS, VOCABULARY, BATCH, LENGTH = 128, 2, 4, 512, 64, 32
 BAR = 0.95  # of the baseline's tokens a second, by softmax attention
 
 
-def stepper(model: torch.nn.Module, steps: int) -> Callable[[], None]:
+def stepper(model: torch.nn.Module, steps: int, vocab_size: int = VOCABULARY) -> Callable[[], None]:
     """`steps` training steps on one batch: (B, T) random ids."""
     optimizer = optimizers.build(model, Recipe(steps=1))
-    ids = torch.randint(0, VOCABULARY, (BATCH, LENGTH + 1))
+    ids = torch.randint(0, vocab_size, (BATCH, LENGTH + 1))
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].flatten()
 
     def run() -> None:
