@@ -1,7 +1,5 @@
 """What each model of the attention study costs: time of a training step beside softmax, and memory of the state it generates from."""
 
-import torch
-
 from benchmarks import timing
 from benchmarks.decoding import kilobytes
 from benchmarks.training import stepper
