@@ -6,7 +6,7 @@ said to be missing.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,19 @@ def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]
         if config.get("task") not in tasks:
             raise UserError(f"runs.{name}.task: unknown {config.get('task')!r} {did_you_mean(config.get('task'), tasks)}")
         tasks[config["task"]].runs.append(_run(name, config, styles[name], root, str(params.get("budget"))))
-    groups = {name: figures.styles({variant: {} for variant in blocks}) for name, blocks in (params.get("variants") or {}).items()}
     sweeps = []
     for name, config in (params.get("sweeps") or {}).items():
-        result, folder = _json(metrics / "sweep" / f"{name}.json"), plots / "sweep" / name
-        over = {path.stem: _csv(path) for path in sorted(folder.glob("*.csv"))}
-        style = groups.get(str(config.get("base")).removeprefix("variants."), {})
-        sweeps.append(Sweep(name, config, result, over, tasks.get(config.get("task")), style))
-    return list(tasks.values()), sweeps
+        result = {} if config.get("seeds") == 0 else _json(metrics / "sweep" / f"{name}.json")  # files from a budget that had it do not count
+        over = {path.stem: _csv(path) for path in sorted((plots / "sweep" / name).glob("*.csv"))} if result else {}
+        sweeps.append(Sweep(name, config, result, over, tasks.get(config.get("task"))))
+    looks = {group: _looks(blocks, [sweep for sweep in sweeps if sweep.group == group]) for group, blocks in (params.get("variants") or {}).items()}
+    return list(tasks.values()), [replace(sweep, styles=looks.get(sweep.group or "", {})) for sweep in sweeps]
+
+
+def _looks(blocks: Mapping[str, Any], sweeps: Sequence[Sweep]) -> dict[str, Style]:
+    """A style for each variant of a group: first for those that some sweep trained, so that few of them look alike."""
+    trained = {cell["variant"] for sweep in sweeps for cell in sweep.cells}
+    return figures.styles({variant: {} for variant in sorted(blocks, key=lambda variant: variant not in trained)})
 
 
 def longer(run: Run) -> list[int]:

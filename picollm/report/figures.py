@@ -188,7 +188,8 @@ def sweep(grid: Sequence[str], cells: Sequence[Mapping[str, Any]], style: Mappin
     lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
         variant = [cell["variant"]] if cell.get("variant") else []
-        lines[", ".join([*variant, *(f"{name} {cell['point'][name]}" for name in grid if name != x)])].append(cell)
+        others = (f"{name.rpartition('.')[2]} {cell['point'][name]}" for name in grid if name != x and len(values[name]) > 1)
+        lines[", ".join([*variant, *others])].append(cell)
     numbers = [json.loads(value) for value in values[x]]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers)
     with matplotlib.rc_context(SETTINGS):
