@@ -208,10 +208,10 @@ def test_a_mistake_in_the_parameters_is_named_before_any_work(study, refusal, ol
 @pytest.mark.parametrize(
     ("content", "start"),
     [
-        (b"a: [1\n", "params.yaml: is not YAML: line 2, column 1: expected ',' or ']', but got '<stream end>'; mend it there"),
+        (b"a: [1\n", "params.yaml: is not YAML: line 2, column 1: did not find expected ',' or ']'; mend it there"),
         (
             PARAMS.replace("\n  softmax:", "\n\tsoftmax:").encode(),
-            "params.yaml: is not YAML: line 10, column 1: found character '\\t' that cannot start any token",
+            "params.yaml: is not YAML: line 10, column 1: found character that cannot start any token",
         ),
         (PARAMS.replace("  linear:", "  softmax:").encode(), 'params.yaml: is not YAML: line 15, column 3: found duplicate key "softmax"'),
         (PARAMS.replace("The", "Thé").encode("latin-1"), "params.yaml: is not YAML: 'utf-8' codec can't decode byte 0xe9"),
@@ -507,7 +507,7 @@ def test_a_real_check_of_a_file_with_a_tab(laid):
     good = (laid.path / "params.yaml").read_text()
     (laid.path / "params.yaml").write_text(good.replace("\n  softmax:", "\n\tsoftmax:"))
     try:
-        assert laid.refusal("stages", "check").startswith("params.yaml: is not YAML: line 10, column 1: found character '\\t'")
+        assert laid.refusal("stages", "check").startswith("params.yaml: is not YAML: line 10, column 1: found character that cannot start any token")
     finally:
         (laid.path / "params.yaml").write_text(good)
 

@@ -48,7 +48,7 @@ def test_killed_training_resumes_to_the_same_bits(built, tmp_path):
     client = MlflowClient(f"sqlite:///{killed.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("numbers").experiment_id
     running = {run.info.run_id for run in client.search_runs([experiment], filter_string="attributes.status = 'RUNNING'")}
-    assert len(running) == 3  # the parent and its two seeds, which train side by side
+    assert len(running) >= 2  # the parent and the seed that was seen at work; the other trains beside it, and may have ended
     killed.run("dvc", "repro", STAGE)
 
     for seed in (0, 1):
