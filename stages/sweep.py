@@ -9,6 +9,7 @@ from typing import Any
 
 from picollm import devices, registry
 from picollm.errors import UserError, did_you_mean
+from picollm.evaluation import skipped
 from picollm.files import read_json, write_csv, write_json
 from picollm.parallel import share, workers
 from picollm.report import figures
@@ -96,14 +97,7 @@ def _evaluate(study: Study, cell: Cell, tokens: TokenFolder, done: Trained, resu
     for seed, figures_ in seeds.items():
         result["seeds"][str(seed)] |= {metric: value["mean"] for metric, value in evaluation.summaries({seed: figures_}).items()}
     result["tables"] = {axis: rows for axis, rows in evaluation.tables(seeds).items() if rows and axis != "positions"}
-    result["skipped"] = sorted(_skipped(seeds))
-
-
-def _skipped(value: Any) -> set[str]:
-    """The reasons, wherever the evaluation wrote {"skipped": reason}."""
-    if not isinstance(value, dict):
-        return set()
-    return {str(value["skipped"])} if "skipped" in value else set().union(*map(_skipped, value.values()))
+    result["skipped"] = sorted({reason for seed in seeds.values() for reason in skipped(seed).values()})
 
 
 def _rate(success: Success | None, cell: dict[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,12 @@ def evaluate(
     model: nn.Module, tokens: TokenFolder, raw: Path, context: int | None = None, batch_size: int = 256, splits: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """All figures of one seed, see _rows.evaluate; a split also has entropy, bayes_entropy and calibration_error. `context` is of texts only."""
-    return _rows.evaluate(model, tokens, raw, partial(_measure, read_json(raw / "facts.json")["alpha"]), batch_size, splits)
+    facts = read_json(raw / "facts.json")
+    return _rows.evaluate(model, tokens, raw, partial(_measure, facts["alpha"], facts["values"]), batch_size, splits)
 
 
-def _measure(alpha: float, split: Split, scores: Scores) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-    law = probabilities(alpha, split.ids)
+def _measure(alpha: float, size: int, split: Split, scores: Scores) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+    law = probabilities(alpha, split.ids, size)
     scored = ~np.isnan(scores.loss)
     return _rows.calibration(scores[scored], -(law * np.log(law)).sum(-1)[scored]), {}
 

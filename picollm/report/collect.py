@@ -168,15 +168,6 @@ def per_seed(run: Run, metric: str) -> dict[str, float]:
     return result
 
 
-def skipped(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
-    """{what was left out: why}, wherever a stage wrote {"skipped": reason}."""
-    if not isinstance(value, dict):
-        return {}
-    if "skipped" in value:
-        return {" ".join(path): str(value["skipped"])}
-    return {what: why for key, entry in value.items() for what, why in skipped(entry, (*path, key)).items()}
-
-
 def paired(run: Run, reference: Run, metric: str) -> Summary | None:
     """run - reference, seed by seed over the seeds both have: they share their data, so that its luck cancels."""
     ours, theirs = per_seed(run, metric), per_seed(reference, metric)

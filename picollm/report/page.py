@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from picollm.evaluation import skipped
 from picollm.report import figures, findings, sweeps, tables
-from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of, skipped
+from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of
 from picollm.report.tables import Table, judged_by, metric, plain, title
 
 TEMPLATES = Path(__file__).parent

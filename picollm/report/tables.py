@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed, skipped
+from picollm.evaluation import skipped
+from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed
 from picollm.report.figures import Style
 from picollm.statistics import Summary, summary
 

@@ -14,15 +14,16 @@ from picollm.config import parse
 from picollm.evaluation._rows import Scores, calibration, first_error
 from picollm.evaluation.recall import distances
 from picollm.tasks._rows import load
-from picollm.tasks.urn.config import STEPS, VALUES
+from picollm.tasks.urn.config import STEPS
 from picollm.tasks.urn.predictor import probabilities
 from picollm.tokens import open_tokens
 
+URN = 16  # values of its walk
 COUNTS = {"train": 30, "validation": 20, "test": 60, "long": 12}
 BASES = {
     "parity": {**COUNTS, "kind": "parity", "train_lengths": [2, 10], "long_lengths": [10, 30]},
     "recall": {**COUNTS, "kind": "recall", "keys": 9, "values": 12, "pairs": [2, 4], "length": 16, "long_lengths": [16, 30], "more_pairs": [4, 9]},
-    "urn": {**COUNTS, "kind": "urn", "train_lengths": [2, 10], "long_lengths": [10, 30]},
+    "urn": {**COUNTS, "kind": "urn", "values": URN, "train_lengths": [2, 10], "long_lengths": [10, 30]},
 }
 SHARED = {f"{split}_{key}" for split in ("train", "validation", "test") for key in ("loss", "accuracy")} | {"floor", "excess"}
 
@@ -60,8 +61,8 @@ def exact_recall(ids):
 
 def exact_urn(ids):
     values = ids.numpy()
-    law = torch.from_numpy(probabilities(1.0, np.concatenate([values, values[:, -1:]], 1))).float()
-    return torch.full((*ids.shape, VALUES + 1), -1e4).scatter(-1, (ids[..., None] + torch.tensor(STEPS)) % VALUES, law.log())
+    law = torch.from_numpy(probabilities(1.0, np.concatenate([values, values[:, -1:]], 1), URN)).float()
+    return torch.full((*ids.shape, URN + 1), -1e4).scatter(-1, (ids[..., None] + torch.tensor(STEPS)) % URN, law.log())
 
 
 EXACT = {"parity": exact_parity, "recall": exact_recall, "urn": exact_urn}
@@ -78,7 +79,7 @@ def uniform(low, high, vocab):
     return logits
 
 
-UNIFORM = {"parity": uniform(0, 2, 3), "recall": uniform(9, 21, 22), "urn": uniform(0, 127, 128)}
+UNIFORM = {"parity": uniform(0, 2, 3), "recall": uniform(9, 21, 22), "urn": uniform(0, URN, URN + 1)}
 
 
 @pytest.fixture(scope="module", params=BASES)
@@ -214,7 +215,7 @@ def test_summary_and_tables_over_seeds(built):
 @pytest.mark.parametrize("built", ["urn"], indirect=True)
 def test_how_sure_a_model_is_of_a_walk_is_told_beside_how_sure_it_should_be(built):
     def sure(ids):
-        return certain((ids + 1) % VALUES, 128)
+        return certain((ids + 1) % URN, URN + 1)
 
     exact, bold = (evaluate(built, Table(logits), splits=["length30"])["lengths"]["30"] for logits in (exact_urn, sure))
     assert exact["entropy"] == pytest.approx(exact["bayes_entropy"], abs=1e-5)

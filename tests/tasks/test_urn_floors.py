@@ -14,15 +14,20 @@ from picollm.tasks._rows import load
 from picollm.tasks.numeric.spec import specification
 from picollm.tasks.numeric.values import VALUES as NUMERIC_VALUES
 from picollm.tasks.numeric.walk import STEPS as NUMERIC_STEPS
-from picollm.tasks.urn.config import STEPS, VALUES
+from picollm.tasks.urn.config import STEPS
 from picollm.tasks.urn.floors import beta_binomial, expected, oracle
 from picollm.tasks.urn.predictor import probabilities, sequence_losses, steps_of
 from picollm.tasks.urn.sets import draw
 
+VALUES = 16
 ALPHAS = pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
 
 
-def walk(steps, start=120):
+def urn_of(alpha=1.0, values=VALUES, **sizes):
+    return urn.Config(kind="urn", **{"train": 1, "validation": 1, "test": 1, "long": 1, **sizes}, alpha=alpha, values=values)
+
+
+def walk(steps, start=12):
     """Indices into STEPS -> values."""
     return np.array([[start, *(start + np.cumsum(np.array(STEPS)[list(steps)]))]]) % VALUES
 
@@ -50,33 +55,32 @@ def integral(alpha, counts):
 @given(steps=st.lists(st.integers(0, 3), min_size=1, max_size=12), alpha=st.floats(0.05, 20))
 def test_probabilities_are_the_integral_over_all_laws_and_add_up_to_one(steps, alpha):
     values = walk(steps)
-    law = probabilities(alpha, values)[0]
+    law = probabilities(alpha, values, VALUES)[0]
     assert law.sum(1) == pytest.approx(np.ones(len(steps)))
     for t in range(len(steps)):
         counts = np.bincount(steps[:t], minlength=4)
         posterior = [integral(alpha, counts + np.eye(4, dtype=int)[s]) / integral(alpha, counts) for s in range(4)]
         assert law[t] == pytest.approx(posterior, rel=1e-6)
-    losses = sequence_losses(alpha, values, np.array([len(steps) + 1]))[0]
+    losses = sequence_losses(alpha, values, np.array([len(steps) + 1]), VALUES)[0]
     assert losses[1:] == pytest.approx(-np.log(law[np.arange(len(steps)), steps]))
 
 
 def test_the_pad_is_not_scored_and_not_read():
-    values = draw(rng(), 1.0, 50, 30)
+    values = draw(rng(), urn_of(1.0), 50, 30)
     lengths = rng(1).integers(2, 31, 50)
-    losses = sequence_losses(1.0, values, lengths)
+    losses = sequence_losses(1.0, values, lengths, VALUES)
     assert (np.isnan(losses) == ((np.arange(30) >= lengths[:, None]) | (np.arange(30) == 0))).all()
-    for filler in (-1, 127):
+    for filler in (-1, VALUES):
         padded = np.where(np.arange(30) >= lengths[:, None], filler, values)
-        assert np.array_equal(sequence_losses(1.0, padded, lengths), losses, equal_nan=True)
+        assert np.array_equal(sequence_losses(1.0, padded, lengths, VALUES), losses, equal_nan=True)
 
 
-def test_values_and_steps_are_those_of_the_modular_walk():
-    assert VALUES == NUMERIC_VALUES
+def test_with_as_many_values_its_sequences_are_modular_walks():
     assert tuple(NUMERIC_STEPS) == STEPS
-    values = draw(rng(), 1.0, 40, 50).astype(int)
+    values = draw(rng(), urn_of(values=NUMERIC_VALUES), 40, 50).astype(int)
     kernel = specification("modular", 0.15, 8).walk.kernel
     assert (kernel[values[:, :-1], values[:, 1:]] > 0).all()
-    assert numeric.Config(kind="numeric", spec="modular", train=1, validation=1, test=1, long=1).pad == VALUES
+    assert numeric.Config(kind="numeric", spec="modular", train=1, validation=1, test=1, long=1).pad == urn_of(values=NUMERIC_VALUES).pad
 
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
@@ -84,21 +88,21 @@ def test_values_and_steps_are_those_of_the_modular_walk():
 
 @ALPHAS
 def test_sequences_have_laws_of_their_own_and_starts_anywhere(alpha):
-    values = draw(rng(), alpha, 20_000, 101)
-    steps = steps_of(values)
+    values = draw(rng(), urn_of(alpha), 20_000, 101)
+    steps = steps_of(values, VALUES)
     shares = np.stack([(steps == s).mean(1) for s in range(4)], 1)
     assert shares.mean(0) == pytest.approx([0.25] * 4, abs=0.01)
     p = 0.25
     of_law = p * (1 - p) / (4 * alpha + 1)  # the variance of a Dirichlet's part, and that of counting 100 steps
     assert shares.var(0) == pytest.approx([of_law + (p * (1 - p) - of_law) / 100] * 4, rel=0.05)
-    assert np.bincount(values[:, 0], minlength=127) / len(values) == pytest.approx([1 / 127] * 127, abs=0.003)
+    assert np.bincount(values[:, 0], minlength=VALUES) / len(values) == pytest.approx([1 / VALUES] * VALUES, abs=0.01)
 
 
 def test_stored_floors_are_the_predictors(tmp_path):
-    config = urn.Config(kind="urn", train=30, validation=5, test=20, long=5, alpha=0.5, long_lengths=[100])
+    config = urn_of(0.5, train=30, validation=5, test=20, long=5, long_lengths=[100])
     urn.generate(config, tmp_path)
     for split in ("test", "length100"):
-        losses = sequence_losses(0.5, load(tmp_path, split, "values"), load(tmp_path, split, "length"))
+        losses = sequence_losses(0.5, load(tmp_path, split, "values"), load(tmp_path, split, "length"), VALUES)
         np.testing.assert_allclose(load(tmp_path, split, "floor"), losses, rtol=1e-6)
 
 
@@ -110,7 +114,7 @@ def test_expected_floor_equals_brute_force(alpha):
     L = 6
     loss, accuracy = np.zeros((2, L))
     for steps in product(range(4), repeat=L - 1):
-        law = probabilities(alpha, walk(steps))[0]
+        law = probabilities(alpha, walk(steps), VALUES)[0]
         p = law[np.arange(L - 1), steps].prod()
         loss[1:] += -p * np.log(law[np.arange(L - 1), steps])
         accuracy[1:] += p * law.max(1)  # what the likeliest step is right with
@@ -122,13 +126,13 @@ def test_expected_floor_equals_brute_force(alpha):
 
 @ALPHAS
 def test_sampled_losses_agree_with_the_expected_floor(alpha):
-    values = draw(rng(), alpha, 20_000, 65)
-    losses = sequence_losses(alpha, values, np.full(20_000, 65))
+    values = draw(rng(), urn_of(alpha), 20_000, 65)
+    losses = sequence_losses(alpha, values, np.full(20_000, 65), VALUES)
     found = expected(alpha, 65)
     assert losses[:, 1:].mean(0) == pytest.approx(found.loss[1:], abs=0.03)
     assert np.nanmean(losses) == pytest.approx(np.nanmean(found.loss), abs=0.005)
-    law = probabilities(alpha, values)
-    hits = law.argmax(2) == steps_of(values)
+    law = probabilities(alpha, values, VALUES)
+    hits = law.argmax(2) == steps_of(values, VALUES)
     assert hits.mean() == pytest.approx(np.nanmean(found.accuracy), abs=0.005)
 
 

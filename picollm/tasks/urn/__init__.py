@@ -1,4 +1,4 @@
-"""A walk modulo 127 whose law of steps is unknown and differs between sequences: how likely a step is must be counted."""
+"""A walk modulo a number whose law of steps is unknown and differs between sequences: how likely a step is must be counted."""
 
 from picollm.tasks._rows import tokenize
 from picollm.tasks.urn.config import Config
