@@ -93,9 +93,11 @@ class Model(models.Model):
             nn.init.normal_(self.pointwise.weight, std=c.d_model**-0.5)
         elif c.variant == "embedding":
             nn.init.normal_(self.maps.weight, std=(c.k * c.d_model) ** -0.5)
-        for layer in self.layers:
-            nn.init.kaiming_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in self.layers.parameters():
+            if parameter.dim() == 2:
+                nn.init.kaiming_normal_(parameter)
+            else:
+                nn.init.zeros_(parameter)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
