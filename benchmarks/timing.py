@@ -21,14 +21,14 @@ def prepare() -> None:
     torch.manual_seed(0)
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Every case once a round, in turn forwards and backwards; the first round warms up and is not counted."""
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1) -> Seconds:
+    """Every case once a round, in turn forwards and backwards; the first rounds warm up and are not counted."""
     seconds: Seconds = {name: [] for name in cases}
-    for turn in range(rounds + 1):
+    for turn in range(warm + rounds):
         for name in list(cases)[:: 1 if turn % 2 else -1]:
             began = time.perf_counter()
             cases[name]()
-            if turn:
+            if turn >= warm:
                 seconds[name].append(time.perf_counter() - began)
     return seconds
 

@@ -12,7 +12,7 @@ from picollm.errors import UserError, did_you_mean
 
 
 def names(package: str) -> list[str]:
-    """The entries of a package, e.g. names("models") -> ["lstm", "transformer"]."""
+    """The entries of a package, e.g. names("models") -> ["kgram", "lstm", "transformer"]."""
     folder = importlib.import_module(f"picollm.{package}").__path__
     return sorted(module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_"))
 

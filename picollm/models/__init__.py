@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from picollm import registry
@@ -43,6 +44,10 @@ class Model(nn.Module):
         """The forward pass, typed."""
         result: Tensor = self(ids, state=state)
         return result
+
+    def loss(self, ids: Tensor, targets: Tensor, state: Any = None) -> Tensor:
+        """Mean nats per target of (B, T); -100 is none. A model that needs no more than a part of the logits at a time says so here."""
+        return F.cross_entropy(self.logits(ids, state).flatten(0, 1), targets.flatten())
 
 
 def build(block: dict[str, Any], vocab_size: int, path: str) -> Model:

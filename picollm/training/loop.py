@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
 from picollm.errors import UserError
 from picollm.models import Model
 from picollm.training import checkpoints, optimizers
-from picollm.training.batches import IGNORED, Batch, Batches
+from picollm.training.batches import Batch, Batches
 from picollm.training.initial_states import begin
 from picollm.training.recipe import Recipe
 from picollm.training.schedules import learning_rate
@@ -27,8 +26,7 @@ Log = Callable[[list[Row]], None]
 
 def loss_of(model: Model, batch: Batch, initial_state: str = "zeros") -> torch.Tensor:
     """Mean nats per scored target."""
-    logits = model.logits(batch.inputs, begin(model, batch.inputs, initial_state))
-    return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+    return model.loss(batch.inputs, batch.targets, begin(model, batch.inputs, initial_state))
 
 
 @torch.inference_mode()

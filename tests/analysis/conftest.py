@@ -47,7 +47,7 @@ def make(stored: dict[str, Path]) -> Callable[..., Subject]:
 
     def subject(data: str = "numeric", options: dict[str, object] | None = None, **block: object) -> Subject:
         tokens = open_tokens(stored[data] / "tokens")
-        small = {"kind": "transformer", "d_model": 32, "n_head": 2, **block} if block.get("kind") != "lstm" else {"d_model": 32, **block}
+        small = {"d_model": 32, **({} if "kind" in block else {"kind": "transformer", "n_head": 2}), **block}
         with torch.random.fork_rng():
             torch.manual_seed(100)
             model = models.build(small, tokens.vocab_size, "model").eval()

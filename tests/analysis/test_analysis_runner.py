@@ -61,8 +61,9 @@ def test_every_number_has_its_n_and_its_null(twice: tuple[dict[str, Any], Path, 
             assert "untrained" in number or "shuffled" in number
 
 
-def test_lstm_keeps_what_applies(make: Callable[..., Subject], tmp_path: Path) -> None:
-    report = run(make(kind="lstm"), tmp_path)
+@pytest.mark.parametrize("block", [{"kind": "lstm"}, {"kind": "kgram"}, {"kind": "kgram", "variant": "onehot"}], ids=str)
+def test_a_model_without_attention_keeps_what_applies(make: Callable[..., Subject], block: dict[str, str], tmp_path: Path) -> None:
+    report = run(make(**block), tmp_path)
     assert [name for name, entry in report.items() if "skipped" in entry] == ["attention_maps", "modular_arithmetic", "neuron_selectivity"]
     assert sorted(content(tmp_path)) == ["embedding_pca.csv", "embedding_pca.png", "embedding_pca_spectrum.csv", "report.json"]
 

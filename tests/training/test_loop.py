@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from picollm.errors import UserError
-from picollm.models import lstm, transformer
+from picollm.models import kgram, lstm, transformer
 from picollm.training import checkpoints
 from picollm.training.batches import from_rows, random_windows, windows_at
 from picollm.training.loop import loss_of, train, validate
@@ -29,6 +29,8 @@ def build(dropout=0.2, kind="transformer", **settings):
     checkpoints.seed_everything(0)
     if kind == "lstm":
         return lstm.Model(lstm.Config(d_model=16, dropout=dropout), V)
+    if kind == "kgram":
+        return kgram.Model(kgram.Config(d_model=16, dropout=dropout, chunk=4), V)
     return transformer.Model(transformer.Config(d_model=16, n_head=2, n_layer=1, dropout=dropout, **settings), V)
 
 
@@ -55,7 +57,7 @@ def kill_at(kill):
 
 
 @pytest.mark.parametrize("kills", [[1], [10], [7, 16], [24]], ids=str)
-@pytest.mark.parametrize(("kind", "optimizer"), [("transformer", "adamw"), ("transformer", "muon"), ("lstm", "adamw")])
+@pytest.mark.parametrize(("kind", "optimizer"), [("transformer", "adamw"), ("transformer", "muon"), ("lstm", "adamw"), ("kgram", "muon")])
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, kind, optimizer, kills):
     for kill in kills:
         with pytest.raises(KilledError):
