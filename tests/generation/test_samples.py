@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from picollm import models
-from picollm.generation.samples import continuation
+from picollm.generation.samples import continuations
 from picollm.generation.sampling import GREEDY
 
 FACTS = {"tokenizer": {"kind": "chars", "characters": "abc"}}
@@ -32,11 +32,11 @@ class Fake(models.Model):
 @pytest.mark.parametrize(("whole", "first"), [(True, [END, 2, 0]), (False, [2, 0])], ids=["documents", "one endless document"])
 def test_a_prompt_follows_an_end_token_only_where_documents_do(whole, first):
     model = Fake()
-    assert continuation(model, {**FACTS, "whole": whole}, "ca", 10, GREEDY, 0) == "bb"
+    assert continuations(model, {**FACTS, "whole": whole}, "ca", 10, GREEDY, [0]) == ["bb"]
     assert model.first == first
 
 
 def test_numbers_begin_with_themselves():
     model = Fake()
-    assert continuation(model, {"tokenizer": {"kind": "integers", "pad": END}, "whole": False}, "2 0", 2, GREEDY, 0) == "1 1"
+    assert continuations(model, {"tokenizer": {"kind": "integers", "pad": END}, "whole": False}, "2 0", 2, GREEDY, [0]) == ["1 1"]
     assert model.first == [2, 0]
