@@ -51,9 +51,8 @@ def main(study: Study, name: str) -> None:
     summary = evaluation.summaries(seeds) if seeds else {}
     common = {"run": name, "task": task, "kind": tokens.header["kind"], "budget": study.budget}
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
-    write_json(
-        Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **({"samples": measured.summaries(rows)} if rows else {})}
-    )
+    told = {"samples": measured.summaries(rows)} if rows else {}
+    write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **told})
     if seeds:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
 

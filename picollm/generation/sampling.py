@@ -53,7 +53,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """The smallest set of most probable tokens whose probabilities reach p; never empty, and everything at p = 1."""
     if p == 1:  # rounded sums reach 1 before the last token
         return logits
-    ordered, order = logits.sort(-1, descending=True, stable=True)  # of equals, the lower id
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)  # of equals, the lower id
     probabilities = ordered.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities  # the mass of all more probable tokens
     excluded = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= p)
