@@ -38,11 +38,12 @@ def measure_all(model: Model, tokens: TokenFolder, samples: Samples) -> list[Row
     coder = from_json(tokens.header["tokenizer"])
     prompts, real = _corpus(tokens, coder.end, samples)
     length = room(model, len(prompts[0]), samples.text_length)
-    seeds = range(samples.seed, samples.seed + len(prompts))
-    groups = {
-        name: generate(model, prompts, length, setting, seeds, [coder.end] if tokens.header["splits"]["train"]["whole"] else [])
-        for name, setting in samples.settings.items()
-    }
+    stop = [coder.end] if tokens.header["splits"]["train"]["whole"] else []
+    groups: dict[str, list[Continuation]] = {}
+    for name, setting in samples.settings.items():
+        alike = setting.temperature == 0 and prompts.count(prompts[0]) == len(prompts)  # then all texts are one
+        once = prompts[:1] if alike else prompts
+        groups[name] = generate(model, once, length, setting, range(samples.seed, samples.seed + len(once)), stop) * (len(prompts) // len(once))
     groups[CORPUS] = [Continuation(ids[:length], [], len(ids) <= length) for ids in real]
     known = tokens.header["splits"]["train"]["bits"] is not None  # the grammar of the corpus
     copied = copies([one.ids for group in groups.values() for one in group], tokens.split("train"))
