@@ -16,12 +16,11 @@ from picollm.generation.copies import Copies, copies
 from picollm.generation.generate import Continuation, generate
 from picollm.generation.judge import judge
 from picollm.generation.measures import distinct, repetition, self_bleu
-from picollm.generation.samples import Samples, room
+from picollm.generation.samples import CORPUS, Samples, room
 from picollm.models import Model
 from picollm.tokenizers._shared import Base, from_json
 from picollm.tokens import TokenFolder
 
-CORPUS = "corpus"  # the row of the corpus's own texts
 CONTEXT = 16  # tokens that a text goes on from where documents have no start
 COPIED = (4, 8, 16)
 

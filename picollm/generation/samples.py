@@ -11,6 +11,7 @@ from picollm.generation.sampling import Sampling
 from picollm.models import Model
 from picollm.tokenizers._shared import from_json
 
+CORPUS = "corpus"  # stands among the settings for the corpus's own texts
 LARGEST_SEED = 2**63 - 1  # what every tool that reads it can hold
 
 
@@ -35,6 +36,8 @@ class Samples:
             raise ValueError(f"seed: must be from 0 to {LARGEST_SEED}, not {self.seed}")
         if not all(prompt.strip() for prompt in self.prompts):
             raise ValueError("prompts: one is empty; write the beginning of a text")
+        if CORPUS in self.settings:
+            raise ValueError(f"settings.{CORPUS}: is the name of the corpus's own texts; choose another")
         if self.texts < 0 or self.texts == 1:
             raise ValueError(f"texts: must be at least 2, which can be compared, or 0 for no measures, not {self.texts}")
 

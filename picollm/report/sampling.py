@@ -47,12 +47,11 @@ def measured(task: Task) -> list[Table]:
 def _measured(run: Run) -> Table:
     found = run.evaluation["samples"]
     names = [name for name in NAMES if any(name in own for own in found.values())]
-    last = sorted(found, key=lambda setting: setting == CORPUS)  # as the settings stand in params.yaml, where the file's order does not
-    order = [sample["setting"] for sample in run.samples]
-    last.sort(key=lambda setting: order.index(setting) if setting in order else len(order))
+    order = [sample["setting"] for sample in run.samples]  # as in params.yaml; the corpus, which is none of them, comes last
+    settings = sorted(found, key=lambda setting: order.index(setting) if setting in order else len(order))
     rows = [
         Row(setting, [estimate(found[setting].get(name), percent=name in PERCENT) for name in names], kind="floor" if setting == CORPUS else "cell")
-        for setting in last
+        for setting in settings
     ]
     return Table(f"{run.name}: texts of every setting measured, and the corpus's own (docs/sampling.md).", ["setting", *(NAMES[name] for name in names)], rows)
 
