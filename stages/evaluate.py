@@ -33,7 +33,7 @@ def main(study: Study, name: str) -> None:
     if folders and asked:
         model = load_model(folders[min(folders)]).to(devices.prepare(study.device, study.threads))
         samples = sample_all(model, read_config(folders[min(folders)], "tokenizer", "whole"), asked)
-    rows = {seed: result.pop("samples") for seed, result in seeds.items() if "samples" in result}
+    texts = {seed: result.pop("samples") for seed, result in seeds.items() if "samples" in result}
 
     plots = Path("plots/evaluate") / name
     plots.mkdir(parents=True, exist_ok=True)
@@ -45,13 +45,13 @@ def main(study: Study, name: str) -> None:
             figures.save(figures.lengths({name: tables["length"]}), plots / "length.png")
     if samples:
         write_json(plots / "samples.json", samples)
-    if any(rows.values()):
-        table = [{"seed": seed, **row} for seed, own in rows.items() for row in own]
-        write_csv(plots / "sampling.csv", list(table[0]), table)
+    if any(texts.values()):
+        sampling = [{"seed": seed, **row} for seed, own in texts.items() for row in own]
+        write_csv(plots / "sampling.csv", list(sampling[0]), sampling)
     summary = evaluation.summaries(seeds) if seeds else {}
     common = {"run": name, "task": task, "kind": tokens.header["kind"], "budget": study.budget}
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
-    told = {"samples": measured.summaries(rows)} if rows else {}
+    told = {"samples": measured.summaries(texts)} if texts else {}
     write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **told})
     if seeds:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
