@@ -42,6 +42,10 @@ def sample(
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="only the k most probable tokens")] = None,
     top_p: Annotated[float | None, typer.Option(help="only the most probable tokens that together reach p")] = None,
+    min_p: Annotated[float | None, typer.Option(help="only tokens at least p times as probable as the likeliest")] = None,
+    repetition_penalty: Annotated[float, typer.Option(help="above 1, tokens that came before are less likely")] = 1.0,
+    samples: Annotated[int, typer.Option(min=1, help="how many texts, of this seed, the next one, ...")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="end before this text, or number; may be given several times")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the random choices")] = 0,
     model_seed: Annotated[int, typer.Option(help="which of the run's models")] = 0,
 ) -> None:
@@ -50,16 +54,19 @@ def sample(
     Example: python -m picollm sample fables_transformer --prompt "Once upon a time" --top-p 0.9
     """
     from picollm import load
-    from picollm.generation.samples import continuation
+    from picollm.generation.samples import continuations
     from picollm.generation.sampling import Sampling
     from picollm.training.checkpoints import read_config
 
-    sampling = parse(Sampling, {"temperature": temperature, "top_k": top_k, "top_p": top_p}, "sample")
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    sampling = parse(Sampling, options, "sample")
     folder = _checkpoint(run, model_seed)
     facts = read_config(folder, "tokenizer", "whole", "targets")
     if facts["targets"]:
         raise UserError(f"{run}: answers about the tokens it is given, and does not continue them; sample a run of another task")
-    print(prompt, continuation(load(folder), facts, prompt, length, sampling, seed), sep=" " if facts["tokenizer"]["kind"] == "integers" else "")
+    between = " " if facts["tokenizer"]["kind"] == "integers" else ""
+    for text in continuations(load(folder), facts, prompt, length, sampling, range(seed, seed + samples), stop or ()):
+        print(prompt, text, sep=between)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""evaluate@RUN: every seed on the test sets and on longer sequences, against the floor; samples of a language model."""
+"""evaluate@RUN: every seed on the test sets and on longer sequences, against the floor; samples of a language model, and what they measure."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +8,7 @@ from typing import Any
 from picollm import devices, registry, tracking
 from picollm.config import parse
 from picollm.files import write_csv, write_json
+from picollm.generation import measured
 from picollm.generation.samples import Samples, sample_all
 from picollm.parallel import share, workers
 from picollm.report import figures
@@ -23,14 +24,16 @@ def main(study: Study, name: str) -> None:
     checkpoints = Path("data/checkpoints") / name
     folders = seeds_of(checkpoints)
     at_once, threads = share(study.threads, len(folders), devices.resolve(study.device).type)
+    asked = parse(Samples, study.params["samples"], "samples") if tokens.header["kind"] == "text" else None
     with workers(at_once) as each:
         seeds: dict[int, Any] = dict(
-            zip(folders, each(partial(_evaluate, study.device, threads, evaluation.evaluate, tokens, raw), folders.values()), strict=True)
+            zip(folders, each(partial(_evaluate, study.device, threads, evaluation.evaluate, tokens, raw, asked), folders.values()), strict=True)
         )
     samples: list[dict[str, str]] = []
-    if folders and tokens.header["kind"] == "text":
+    if folders and asked:
         model = load_model(folders[min(folders)]).to(devices.prepare(study.device, study.threads))
-        samples = sample_all(model, read_config(folders[min(folders)], "tokenizer", "whole"), parse(Samples, study.params["samples"], "samples"))
+        samples = sample_all(model, read_config(folders[min(folders)], "tokenizer", "whole"), asked)
+    texts = {seed: result.pop("samples") for seed, result in seeds.items() if "samples" in result}
 
     plots = Path("plots/evaluate") / name
     plots.mkdir(parents=True, exist_ok=True)
@@ -42,15 +45,22 @@ def main(study: Study, name: str) -> None:
             figures.save(figures.lengths({name: tables["length"]}), plots / "length.png")
     if samples:
         write_json(plots / "samples.json", samples)
+    if any(texts.values()):
+        sampling = [{"seed": seed, **row} for seed, own in texts.items() for row in own]
+        write_csv(plots / "sampling.csv", list(sampling[0]), sampling)
     summary = evaluation.summaries(seeds) if seeds else {}
     common = {"run": name, "task": task, "kind": tokens.header["kind"], "budget": study.budget}
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
-    write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed})
+    told = {"samples": measured.summaries(texts)} if texts else {}
+    write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **told})
     if seeds:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
 
 
-def _evaluate(device: str, threads: int, evaluate: Callable[..., dict[str, Any]], tokens: TokenFolder, raw: Path, checkpoint: Path) -> dict[str, Any]:
-    """All figures of one seed."""
+def _evaluate(
+    device: str, threads: int, evaluate: Callable[..., dict[str, Any]], tokens: TokenFolder, raw: Path, asked: Samples | None, checkpoint: Path
+) -> dict[str, Any]:
+    """All figures of one seed; those of its samples, where some are asked for, under "samples"."""
     model = load_model(checkpoint).to(devices.prepare(device, threads))
-    return evaluate(model, tokens, raw, read_config(checkpoint, "context")["context"])
+    result = evaluate(model, tokens, raw, read_config(checkpoint, "context")["context"])
+    return {**result, "samples": measured.measure_all(model, tokens, asked)} if asked else result

@@ -87,7 +87,7 @@ def check_picollm(words: list[str]) -> None:
     if context.params["run"] is not None:
         assert context.params["run"] in read()["runs"]
     if name == "sample":
-        parse(Sampling, {key: context.params[key] for key in ("temperature", "top_k", "top_p")}, name)
+        parse(Sampling, {key: context.params[key] for key in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")}, name)
 
 
 def check_dvc(words: list[str]) -> None:

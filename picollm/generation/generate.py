@@ -1,10 +1,15 @@
 """Token by token, from a cache of keys and values or from a recurrent state: every token is computed once.
 
-Shapes: B batch, T prompt, N new tokens.
+A row's chance comes from its own seed, so that its text is the same whatever else is in the batch. Rows of one length go
+together and nothing is padded: a recurrent state could not unsee a pad.
+
+Shapes: B batch, T prompt, S tokens so far.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,36 +18,61 @@ from picollm.generation.sampling import Sampling, choose
 from picollm.models import Model
 
 
-@torch.inference_mode()
-def stream(model: Model, prompt: Tensor, length: int, sampling: Sampling, seed: int = 0, parameter: str = "prompt") -> Iterator[Tensor]:
-    """Yield (B,) ids, `length` times, continuing `prompt` (B, T).
+@dataclass(frozen=True)
+class Continuation:
+    """What a model wrote after a prompt."""
 
-    Raises UserError when the prompt, which came from `parameter`, is empty, or too long for the model together with what is asked for.
-    """
-    T = prompt.shape[1]
-    if T == 0:
-        raise UserError(f"{parameter}: is empty; give at least one token")
-    if model.max_length is not None and T + length - 1 > model.max_length:
-        raise UserError(f"{parameter}: {T} tokens and {length} new ones exceed the model's longest sequence of {model.max_length}; shorten either")
-    generator = torch.Generator(model.device).manual_seed(seed)
-    state = model.empty_state(prompt.shape[0], T + length)
-    ids = prompt.to(model.device)
-    for _ in range(length):
-        chosen = choose(model(ids, state=state)[:, -1], sampling, generator)
-        yield chosen
-        ids = chosen.unsqueeze(1)
+    ids: list[int]  # without the stop token
+    nats: list[float]  # -log p of each, and of the stop token, under the model as it is: temperature 1, no filter
+    stopped: bool  # by a stop token, not by the length
 
 
 def generate(
-    model: Model, prompt: Tensor, length: int, sampling: Sampling, seed: int = 0, stop: int | None = None, parameter: str = "prompt"
-) -> list[list[int]]:
-    """The new ids of each sequence, cut before `stop` when it comes up."""
-    columns: list[Tensor] = []
-    finished = torch.zeros(prompt.shape[0], dtype=torch.bool, device=model.device)
-    for chosen in stream(model, prompt, length, sampling, seed, parameter):
-        columns.append(chosen)
-        finished |= chosen == (-1 if stop is None else stop)
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    length: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    stop: Collection[int] = (),
+    parameter: str = "prompt",
+) -> list[Continuation]:
+    """Continue each prompt, by its seed, with at most `length` tokens or up to one of `stop`.
+
+    Raises UserError when a prompt, which came from `parameter`, is empty, or too long for the model together with what is asked for.
+    """
+    results: dict[int, Continuation] = {}
+    for T in sorted({len(prompt) for prompt in prompts}):
+        if T == 0:
+            raise UserError(f"{parameter}: is empty; give at least one token")
+        if model.max_length is not None and T + length - 1 > model.max_length:
+            raise UserError(f"{parameter}: {T} tokens and {length} new ones exceed the model's longest sequence of {model.max_length}; shorten either")
+        rows = [row for row, prompt in enumerate(prompts) if len(prompt) == T]
+        ids = torch.tensor([prompts[row] for row in rows])
+        results |= zip(rows, _continue(model, ids, length, sampling, [seeds[row] for row in rows], stop), strict=True)
+    return [results[row] for row in range(len(prompts))]
+
+
+@torch.inference_mode()
+def _continue(model: Model, ids: Tensor, length: int, sampling: Sampling, seeds: Sequence[int], stop: Collection[int]) -> list[Continuation]:
+    """ids: (B, T)."""
+    B, T = ids.shape
+    uniform = torch.from_numpy(np.stack([np.random.Generator(np.random.PCG64(seed)).random(length) for seed in seeds]))
+    stops = torch.tensor(sorted(stop), dtype=torch.long, device=model.device)
+    state = model.empty_state(B, T + length)
+    ids = new = ids.to(model.device)
+    nats: list[Tensor] = []
+    finished = torch.zeros(B, dtype=torch.bool, device=model.device)
+    for step in range(length):
+        logits = model.logits(new, state=state)[:, -1].float()
+        new = choose(logits, sampling, ids, uniform[:, step]).unsqueeze(1)  # (B, 1)
+        nats.append(-logits.log_softmax(-1).gather(1, new))
+        ids = torch.cat([ids, new], 1)  # (B, S)
+        finished |= torch.isin(new.squeeze(1), stops)
         if finished.all():
             break
-    rows: list[list[int]] = torch.stack(columns, 1).tolist() if columns else [[] for _ in range(prompt.shape[0])]
-    return [row[: row.index(stop)] if stop in row else row for row in rows]
+    return [_cut(row, costs, stop) for row, costs in zip(ids[:, T:].tolist(), torch.cat(nats, 1).tolist(), strict=True)]
+
+
+def _cut(ids: list[int], nats: list[float], stop: Collection[int]) -> Continuation:
+    end = next((place for place, token in enumerate(ids) if token in stop), None)
+    return Continuation(ids, nats, False) if end is None else Continuation(ids[:end], nats[: end + 1], True)

@@ -34,7 +34,7 @@ class Run:
     lengths: Rows = ()
     pairs: Rows = ()  # as lengths, of a task that grows by them
     positions: Rows = ()
-    samples: Sequence[dict[str, Any]] = ()
+    samples: Sequence[dict[str, Any]] = ()  # {"prompt", "setting", "text"}
     pictures: Sequence[Path] = ()  # what interpret drew
 
     @property

@@ -30,7 +30,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _section(section: Section) -> Iterator[str]:
     yield from ("", f"## {text(section.task.name)} ({text(section.task.kind)})")
-    for table in section.tables:
+    for table in (*section.tables, *section.samples, *section.measured):
         yield from _table(table)
     if section.cards:
         yield from ("", "### Configurations", "")

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from picollm.evaluation import skipped
-from picollm.report import figures, findings, sweeps, tables
+from picollm.report import figures, findings, sampling, sweeps, tables
 from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of
 from picollm.report.tables import Table, judged_by, metric, plain, title
 
@@ -40,15 +40,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What the runs of a task wrote after the same prompt with the same settings."""
-
-    prompt: str
-    setting: str
-    texts: list[tuple[Run, str]]
-
-
-@dataclass(frozen=True)
 class Card:
     """A run's configuration beside its results."""
 
@@ -67,7 +58,8 @@ class Section:
     answer: list[str]
     tables: list[Table]
     curves: list[Picture]
-    samples: list[Sample]
+    samples: list[Table]  # of every prompt
+    measured: list[Table]  # what many texts of a run measure
     sides: list[tuple[list[Column], Table | None]]
     cards: list[Card]
     config: list[tuple[str, str]]
@@ -125,7 +117,8 @@ def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: 
         answer=findings.sentences(task, swept),
         tables=[table for table in found if table],
         curves=_curves(task),
-        samples=_samples(task, settings),
+        samples=sampling.samples(task, settings),
+        measured=sampling.measured(task),
         sides=[(_side(group, pictures), tables.behind(group)) for group in groups([run for run in task.runs if run.pictures or run.interpret])],
         cards=[_card(run, task.kind, apart) for run in task.runs],
         config=[(name, plain(value)) for name, value in flat(task.config).items()],
@@ -148,15 +141,6 @@ def _curves(task: Task) -> list[Picture]:
     if any(along.values()):
         drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position")))
     return [Picture(label, svg=Markup(figures.svg(figure))) for label, figure in drawn]
-
-
-def _samples(task: Task, settings: dict[str, Any]) -> list[Sample]:
-    """settings: name -> what it stands for in params.yaml."""
-    found: dict[tuple[str, str], list[tuple[Run, str]]] = {}
-    for run in task.runs:
-        for sample in run.samples:
-            found.setdefault((sample["prompt"], sample["setting"]), []).append((run, sample["text"]))
-    return [Sample(prompt, f"{name} ({plain(settings[name])})" if settings.get(name) else name, texts) for (prompt, name), texts in found.items()]
 
 
 def _side(group: Sequence[Run], pictures: _Pictures) -> list[Column]:

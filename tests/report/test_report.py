@@ -351,6 +351,25 @@ def test_page_shows_configurations_commands_samples_pictures_sweeps_and_hashes(m
     assert "0a1b2c" in words
 
 
+def test_samples_and_their_measures_stand_setting_by_setting(root: Path) -> None:
+    settings = ("greedy", "top-p 0.2", "top-p 1.0")
+    written = [{"prompt": prompt, "setting": name, "text": f" {prompt}|{name}"} for prompt in ("Once", "0 1") for name in settings]
+    write_json(root / "plots/evaluate/lstm/samples.json", written)
+    path = root / "metrics/evaluate/lstm.json"
+    measured = {name: {"distinct_2": summary([0.1, 0.3]), "self_bleu": summary([0.5, 0.5])} for name in ("corpus", *reversed(settings))}
+    measured["greedy"]["accepted"] = summary([1.0, 0.5])
+    write_json(path, {**json.loads(path.read_text()), "samples": measured})
+    source, markdown = report(root)
+    assert "After \u201cOnce\u201d" in source
+    assert row(markdown, "top-p 1.0")[1] == "Once\\", "the bar is escaped"
+    assert row(markdown, "greedy (temperature 0)", 1)[1].startswith("0 1")
+    assert row(markdown, "greedy", 2)[-3:] == ["20.00 ± 127", "0.5000 ± 0", "75.00 ± 318"]
+    assert row(markdown, "corpus")[-3:] == ["20.00 ± 127", "0.5000 ± 0", NONE]
+    order = [markdown.index(f"| {name} ", markdown.index("lstm: texts")) for name in (*settings, "corpus")]
+    assert order == sorted(order), "as in params.yaml, the corpus last"
+    checked(source)
+
+
 def test_what_is_missing_is_said(root: Path) -> None:
     params = parameters()
     for name, seeds in (("absent", 3), ("zero", 0), ("empty", 3), ("unfinished", 3)):
