@@ -124,9 +124,7 @@ def _encode_group(folder: Path, digest: str, group: Group) -> Encoded:
     tokenizer = _tokenizer(folder, digest)
     rows = _read(group)
     end = np.array([tokenizer.end], np.uint32)
-    parts = [
-        np.concatenate((ids, end)) if ends else ids for ids, ends in zip(tokenizer.encode_batch(rows["text"]), rows["ends"], strict=True)
-    ]
+    parts = [np.concatenate((ids, end)) if ends else ids for ids, ends in zip(tokenizer.encode_batch(rows["text"]), rows["ends"], strict=True)]
     return Encoded(
         np.concatenate(parts),
         np.array([len(part) for part in parts], np.int64),
