@@ -6,9 +6,9 @@ allocator.apply()  # before torch: the memory of every peer is managed alike
 
 import argparse  # noqa: E402
 
-from benchmarks import attention, decoding, forms, training, variants  # noqa: E402
+from benchmarks import attention, decoding, forms, tokenize, training, variants  # noqa: E402
 
-BENCHMARKS = {"training": training, "attention": attention, "decoding": decoding, "forms": forms, "variants": variants}
+BENCHMARKS = {"training": training, "attention": attention, "decoding": decoding, "forms": forms, "variants": variants, "tokenize": tokenize}
 
 
 def main() -> None:
