@@ -20,7 +20,7 @@ from picollm.tasks.text.documents import Document
 from picollm.tokenizers.gpt2 import Tokenizer
 
 CONFIG = Config(kind="text", tokenizer=TokenizerConfig("gpt2"), source="anything", test=0.05)
-TOLD = 20_000  # stories, told again and again with other lines of numbers between them: an encoder remembers nothing
+TOLD = 5_000  # stories, told again and again with other lines of numbers between them: an encoder remembers nothing
 BATCH = 1 << 24  # characters that the peer is given at once
 SPEED, MEMORY = 0.8, 1500  # of the peer's; MB
 
@@ -82,23 +82,24 @@ def measured(side: str, folder: Path) -> tuple[float, float]:
 
 
 def main(quick: bool) -> None:
-    sizes, rounds = ((32, 64), 1) if quick else ((250, 1000), 1)
-    with tempfile.TemporaryDirectory() as name:
-        for size in sizes:
-            folder = Path(name) / str(size)
+    sizes, rounds = ((16, 64), (3, 1)) if quick else ((100, 1000), (5, 1))
+    for size, count in zip(sizes, rounds, strict=True):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             write(folder, size * 1_000_000)
-            print(f"tokenizing {size} MB of text with gpt2 on {cores()} cores")
-            for _ in range(rounds):
-                found = {side: measured(side, folder) for side in ("peer", "ours")}
-                for side, what in (("peer", "encode_ordinary_batch, text in memory"), ("ours", "from raw files to token files")):
-                    timing.report(f"{what}, MB a second", found[side][0])
-                    timing.report(
-                        f"{what}, peak MB of all processes",
-                        found[side][1],
-                        **({"bar": f"<= {MEMORY}", "met": found[side][1] <= MEMORY} if side == "ours" else {}),
-                    )
-                times = found["ours"][0] / found["peer"][0]
-                timing.report("ours against encode_ordinary_batch, times as fast", times, bar=f">= {SPEED}", met=times >= SPEED)
+            print(f"tokenizing {size} MB of text with gpt2 on {cores()} cores, {count} times in turn")
+            rates: dict[str, list[float]] = {"peer": [], "ours": []}
+            peaks: dict[str, float] = {}
+            for _ in range(count):
+                for side in rates:
+                    rate, peaks[side] = measured(side, folder)
+                    rates[side].append(rate)
+            timing.report("encode_ordinary_batch, text in memory, MB a second", timing.median(rates["peer"]))
+            timing.report("from raw files to token files, MB a second", timing.median(rates["ours"]))
+            times, low, high = timing.ratio(rates, "ours", "peer")
+            timing.report("ours against encode_ordinary_batch, times as fast", times, (low, high), bar=f">= {SPEED}", met=times >= SPEED)
+            timing.report("encode_ordinary_batch, peak MB of all processes", peaks["peer"])
+            timing.report("from raw files to token files, peak MB of all processes", peaks["ours"], bar=f"<= {MEMORY}", met=peaks["ours"] <= MEMORY)
 
 
 if __name__ == "__main__":
