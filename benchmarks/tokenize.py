@@ -1,6 +1,6 @@
 """Tokenizing a corpus from its raw files to its token files, beside tiktoken's own `encode_ordinary_batch` on the same text, and peak memory.
 
-The text is fables and numbers told for the occasion. Memory is the sum over the process and all below it, pages that they share
+The text is fables told for the occasion. Memory is the sum over the process and all below it, pages that they share
 counted in each: more than what the machine gives.
 """
 
@@ -14,25 +14,24 @@ import psutil
 
 from benchmarks import timing
 from picollm.parallel import cores
-from picollm.tasks.text import Config, fables, raw, three_sequences, tokenize
+from picollm.tasks.text import Config, fables, raw, tokenize
 from picollm.tasks.text.config import TokenizerConfig
 from picollm.tasks.text.documents import Document
 from picollm.tokenizers.gpt2 import Tokenizer
 
 CONFIG = Config(kind="text", tokenizer=TokenizerConfig("gpt2"), source="anything", test=0.05)
-TOLD = 5_000  # stories, told again and again with other lines of numbers between them: an encoder remembers nothing
+TOLD = 5_000  # stories, told again and again with a number: an encoder remembers nothing
 BATCH = 1 << 24  # characters that the peer is given at once
 SPEED, MEMORY = 0.8, 1500  # of the peer's; MB
 
 
 def texts(size: int) -> Iterator[str]:
     told = [story.text for story in fables.stories(0, 0, TOLD)]
-    for number, (line, _) in enumerate(three_sequences.lines(0, size)):
-        text = f"{told[number % TOLD]}\n{line}"
-        if size <= 0:
-            return
-        size -= len(text)
+    number = 0
+    while size > 0:
+        text = f"{number}. {told[number % TOLD]}"
         yield text
+        size, number = size - len(text), number + 1
 
 
 def write(folder: Path, size: int) -> None:
