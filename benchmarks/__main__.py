@@ -6,9 +6,17 @@ allocator.apply()  # before torch: the memory of every peer is managed alike
 
 import argparse  # noqa: E402
 
-from benchmarks import attention, decoding, forms, kgram, training, variants  # noqa: E402
+from benchmarks import attention, decoding, forms, kgram, tokenize, training, variants  # noqa: E402
 
-BENCHMARKS = {"training": training, "attention": attention, "decoding": decoding, "forms": forms, "variants": variants, "kgram": kgram}
+BENCHMARKS = {
+    "training": training,
+    "attention": attention,
+    "decoding": decoding,
+    "forms": forms,
+    "variants": variants,
+    "kgram": kgram,
+    "tokenize": tokenize,
+}
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ operation, which was seen to take four to fifteen times as long when anything el
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -17,6 +18,8 @@ from typing import Any
 from picollm.errors import UserError
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+Stream = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+AHEAD = 3  # items a process that are begun and not yet taken: enough that none of them waits
 
 
 def share(threads: int, jobs: int, device: str = "cpu") -> tuple[int, int]:
@@ -28,6 +31,11 @@ def share(threads: int, jobs: int, device: str = "cpu") -> tuple[int, int]:
     return at_once, threads // at_once
 
 
+def cores() -> int:
+    """How many this process may use. For work whose result does not depend on it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def workers(count: int) -> Iterator[Map]:
     """Yield `map(function, items)` -> results in their order, computed by `count` processes, or right here when count is 1.
@@ -35,17 +43,43 @@ def workers(count: int) -> Iterator[Map]:
     Open it before anything that a copy of this process must not share (a database, threads, OpenMP's). When one item
     fails, those already begun are finished, no other begins, and the error is raised.
     """
+    with _pool(count, "threads: a training process was killed, perhaps for lack of memory; lower threads, then run again") as pool:
+        yield lambda function, items: list(pool.map(function, items) if pool else map(function, items))
+
+
+@contextmanager
+def streaming(count: int) -> Iterator[Stream]:
+    """As `workers`, for more items than memory holds: an item is begun only when the one AHEAD * `count` before it has been taken."""
+    with _pool(count, "memory: a process that read a text was killed, perhaps for lack of it; free some, then run again") as pool:
+
+        def each(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            if pool is None:
+                yield from map(function, items)
+                return
+            begun: deque[Future[Any]] = deque()
+            for item in items:
+                begun.append(pool.submit(function, item))
+                if len(begun) == AHEAD * count:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+
+        yield each
+
+
+@contextmanager
+def _pool(count: int, killed: str) -> Iterator[ProcessPoolExecutor | None]:
     if count == 1:
-        yield lambda function, items: [function(item) for item in items]
+        yield None
         return
     # A fork has everything imported already; elsewhere it is not safe, and the imports are paid once more.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
         try:
             pool.submit(os.getpid).result()  # starts them all
-            yield lambda function, items: list(pool.map(function, items))
+            yield pool
         except BrokenProcessPool as error:
-            raise UserError("threads: a training process was killed, perhaps for lack of memory; lower threads, then run again") from error
+            raise UserError(killed) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -5,6 +5,7 @@ one long run of ids, documents separated by the tokenizer's end token (text).
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,19 @@ class TokenFolder:
     def digest(self) -> str:
         """One hash over all splits: the data's part of a run's fingerprint."""
         splits = self.header["splits"]
-        return hashlib.sha256("".join(f"{name}{splits[name]['sha256']}" for name in sorted(splits)).encode()).hexdigest()
+        mixed = json.dumps(splits["train"]["sources"]) if self.weights else ""  # weights decide what is drawn, and are in no split
+        return hashlib.sha256(("".join(f"{name}{splits[name]['sha256']}" for name in sorted(splits)) + mixed).encode()).hexdigest()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """{name: share of what is trained on} of a mixture's sources; empty without."""
+        return {source["name"]: float(source["weight"]) for source in self.header["splits"].get("train", {}).get("sources", [])}
+
+    def sources(self, name: str) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
+        """(name, stream, facts) of each source of a split of text; of a task of one source that is "", all of it, and the split's entry."""
+        stream, entry = self.split(name), self.header["splits"][name]
+        found = [(source["name"], stream[source["start"] : source["end"]], source) for source in entry.get("sources", [])]
+        return found or [("", stream, entry)]
 
     def split(self, name: str) -> np.ndarray:
         """(N,) ids of a stream, (N, L) of rows; read-only."""

@@ -141,5 +141,6 @@ def metrics(study: Study, run: Run, name: str, results: dict[int, dict[str, Any]
         **{key: first[key] for key in ("parameters", "steps", "tokens")},
         "fingerprints": {str(seed): result["fingerprint"] for seed, result in results.items()},
         "seeds": {str(seed): {key: last(result, key) for key in ("train_loss", "validation_loss")} for seed, result in results.items()},
+        **({"sources": {str(seed): result["sources"] for seed, result in results.items()}} if "sources" in first else {}),  # of a mixture, as drawn
         "summary": summaries(results),
     }

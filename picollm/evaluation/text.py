@@ -34,7 +34,8 @@ def evaluate(model: Model, tokens: TokenFolder, raw: Path, context: int) -> dict
 
     A split has "packed" (all of its tokens, in windows of `context`) and, where its documents are whole, "documents" (those
     that fit into the context, the others are "left_out"; where the floor is known, it and the excess over it on these very
-    documents). Losses are nats per token. What cannot be measured is {"skipped": reason}. `positions` are table rows, see `tables`.
+    documents). Of a mixture "packed" is weighted as training draws, "sources" has both for each, and lengths are those of the
+    heaviest. Losses are nats per token. What cannot be measured is {"skipped": reason}. `positions` are table rows, see `tables`.
     `raw`, where other tasks keep their floors, is not read: those of text stand beside the tokens.
     """
     model.eval()
@@ -43,11 +44,37 @@ def evaluate(model: Model, tokens: TokenFolder, raw: Path, context: int) -> dict
     result: dict[str, Any] = {}
     for name in ("validation", "test"):
         if name in tokens.header["splits"]:
-            result[name] = {"packed": _packed(model, tokens, name, context)}
-            if tokens.header["splits"][name]["whole"]:
-                result[name]["documents"] = _documents(model, tokens, name, context)
-    lengths, positions = _lengths(model, tokens.split(list(result)[-1]), context)
+            result[name] = _split(model, tokens, name, context)
+    weights = tokens.weights
+    streams = {source: stream for source, stream, _ in tokens.sources(list(result)[-1])}
+    heaviest = max(streams, key=lambda source: weights.get(source, 1.0))
+    lengths, positions = _lengths(model, streams[heaviest], context)
     return {**result, "lengths": lengths, "positions": positions}
+
+
+def _split(model: Model, tokens: TokenFolder, name: str, context: int) -> dict[str, Any]:
+    whole, first = tokens.header["splits"][name]["whole"], 0
+    every = {}
+    for source, stream, facts in tokens.sources(name):
+        every[source] = {"packed": _packed(model, stream, facts["bytes"], context)}
+        if whole:  # of all sources, or there are no arrays of documents
+            every[source]["documents"] = _documents(model, tokens, name, context, slice(first, first + facts["documents"]))
+        first += facts["documents"]
+    if not tokens.weights:
+        return every[""]
+    return {"packed": _weighted({source: figures["packed"] for source, figures in every.items()}, tokens, name), "sources": every}
+
+
+def _weighted(figures: dict[str, dict[str, Any]], tokens: TokenFolder, name: str) -> dict[str, Any]:
+    """Of a mixture: what is to be expected of tokens that are drawn by the weights, as in training."""
+    loss, accuracy, size = (0.0, 0.0, 0.0)
+    for source, _, facts in tokens.sources(name):
+        own, weight = figures[source], facts["weight"]
+        loss += weight * own["loss"]
+        accuracy += weight * own["accuracy"]
+        size += weight * facts["bytes"] / own["tokens"]  # bytes that a token spells
+    targets = sum(own["tokens"] for own in figures.values())
+    return {"loss": loss, "perplexity": _perplexity(loss), "accuracy": accuracy, "bits_per_byte": loss / math.log(2) / size, "tokens": targets}
 
 
 @torch.inference_mode()
@@ -76,19 +103,22 @@ def _figures(model: Model, stream: np.ndarray, starts: np.ndarray, lengths: np.n
     nats, hits = (math.fsum(column) for column in zip(*sums, strict=True))
     targets = int(lengths.sum())
     loss = nats / targets
-    perplexity = math.exp(min(loss, 700))  # the largest a double holds is exp(709)
-    return {"loss": loss, "perplexity": perplexity, "accuracy": hits / targets, "bits_per_byte": nats / math.log(2) / size, "tokens": targets}
+    return {"loss": loss, "perplexity": _perplexity(loss), "accuracy": hits / targets, "bits_per_byte": nats / math.log(2) / size, "tokens": targets}
 
 
-def _packed(model: Model, tokens: TokenFolder, name: str, context: int) -> dict[str, Any]:
+def _perplexity(loss: float) -> float:
+    return math.exp(min(loss, 700))  # the largest a double holds is exp(709)
+
+
+def _packed(model: Model, stream: np.ndarray, size: int, context: int) -> dict[str, Any]:
     """Every token but the first, once, with at most `context` before it."""
-    stream = tokens.split(name)
     starts = np.arange(0, len(stream) - 1, context)
-    return _figures(model, stream, starts, np.minimum(context, len(stream) - 1 - starts), tokens.header["splits"][name]["bytes"])
+    return _figures(model, stream, starts, np.minimum(context, len(stream) - 1 - starts), size)
 
 
-def _documents(model: Model, tokens: TokenFolder, name: str, context: int) -> dict[str, Any]:
-    offsets, sizes = _array(tokens, name, "offsets"), _array(tokens, name, "bytes")
+def _documents(model: Model, tokens: TokenFolder, name: str, context: int, rows: slice) -> dict[str, Any]:
+    """Some of a split's documents."""
+    offsets, sizes = _array(tokens, name, "offsets")[rows.start : rows.stop + 1], _array(tokens, name, "bytes")[rows]
     lengths = np.diff(offsets)  # a document's tokens and its end
     fits = np.flatnonzero(lengths <= context)
     left_out = len(lengths) - len(fits)
@@ -97,7 +127,7 @@ def _documents(model: Model, tokens: TokenFolder, name: str, context: int) -> di
     size = int(sizes[fits].sum())
     result = _figures(model, tokens.split(name), offsets[fits], lengths[fits], size)
     if tokens.header["splits"][name]["bits"] is not None:
-        floor = float(_array(tokens, name, "bits")[fits].sum())
+        floor = float(_array(tokens, name, "bits")[rows][fits].sum())
         result["floor_loss"] = floor * math.log(2) / result["tokens"]
         result["floor_bits_per_byte"] = floor / size
         result["excess_bits_per_byte"] = result["bits_per_byte"] - floor / size
@@ -148,10 +178,14 @@ def summaries(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, statistics.Su
 
 
 def _short(result: Mapping[str, Any]) -> dict[str, float]:
-    losses = {f"{split}_loss": result[split]["packed"]["loss"] for split in ("validation", "test") if split in result}
+    splits = [split for split in ("validation", "test") if split in result]
+    losses = {f"{split}_loss": result[split]["packed"]["loss"] for split in splits}
+    losses |= {f"{split}_loss_{name}": own["packed"]["loss"] for split in splits for name, own in result[split].get("sources", {}).items()}
     chosen = result["test" if "test" in result else "validation"]
     packed, documents = chosen["packed"], chosen.get("documents", {})
     bits = packed if "skipped" in documents else {**packed, **documents}
+    for name, own in chosen.get("sources", {}).items():
+        losses[f"bits_per_byte_{name}"] = own["packed"]["bits_per_byte"]
     names = ("bits_per_byte", "floor_bits_per_byte", "excess_bits_per_byte", "floor_loss")
     return {**losses, **{name: bits[name] for name in names if name in bits}, "perplexity": packed["perplexity"], "accuracy": packed["accuracy"]}
 

@@ -4,17 +4,12 @@ A merge is a line "Ġ t": two tokens whose bytes are written as GPT-2 writes the
 Ids 0..255 are the single bytes in the order of those characters, then one id per merge, then the end token.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from picollm.errors import UserError
 from picollm.tokenizers._shared import END, Base
-
-THREADS = 2  # tiktoken works outside Python's lock
-GROUP = 1 << 16  # characters handed to a thread at once: a short text costs less than the handing over
 
 
 def byte_characters() -> dict[str, int]:
@@ -39,12 +34,6 @@ class BytePairs(Base):
         self.encoding = tiktoken.Encoding(self.kind, pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens={END: len(ranks)})
 
     def encode_batch(self, texts: Sequence[str], parameter: str = "tokenizer.kind") -> list[np.ndarray]:
-        if len(texts) == 1:
-            return self._encode(texts, parameter)
-        with ThreadPoolExecutor(THREADS) as pool:
-            return [ids for group in pool.map(self._encode, _groups(texts), repeat(parameter)) for ids in group]
-
-    def _encode(self, texts: Sequence[str], parameter: str) -> list[np.ndarray]:
         try:
             return [self.encoding.encode_to_numpy(text, disallowed_special=()) for text in texts]
         except UnicodeEncodeError as error:  # half of a surrogate pair, as a terminal makes of bytes that are not UTF-8
@@ -52,16 +41,3 @@ class BytePairs(Base):
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.encoding.decode([int(i) for i in ids])
-
-
-def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
-    group: list[str] = []
-    characters = 0
-    for text in texts:
-        group.append(text)
-        characters += len(text)
-        if characters >= GROUP:
-            yield group
-            group, characters = [], 0
-    if group:
-        yield group

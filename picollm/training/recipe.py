@@ -14,7 +14,9 @@ class Recipe:
 
     steps: int | None = None
     epochs: int | None = None
-    data: Literal["stream", "fixed"] = "stream"  # all tasks but text: fresh sequences for ever, or the stored training set
+    max_steps_per_epoch: int | None = None  # an epoch ends there, and the next begins in a new order
+    data: Literal["stream", "fixed"] = "stream"  # fresh sequences (of a text: windows at random) for ever, or the stored ones (all windows, each once)
+    examples: int | None = None  # of the stored ones: so many sequences, or documents of each source of a text
     batch_size: int = 64  # sequences
     initial_state: Literal["zeros", "passed", "random"] = "zeros"  # of recurrent models, see picollm/training/initial_states.py
     context: int = 128  # tokens of a text window; other sequences have lengths of their own
@@ -35,9 +37,13 @@ class Recipe:
             raise ValueError("steps: give either steps or epochs, and not both")
         if self.epochs is not None and self.data != "fixed":
             raise ValueError("epochs: a stream never ends; set data: fixed, or give steps")
+        if self.max_steps_per_epoch is not None and self.epochs is None:
+            raise ValueError("max_steps_per_epoch: steps are counted in epochs only where epochs are given; give them, or remove it")
+        if self.examples is not None and self.data != "fixed":
+            raise ValueError("examples: a stream has no number of them; set data: fixed, or remove it")
         if self.initial_state != "zeros" and self.data == "fixed":
             raise ValueError(f"initial_state: {self.initial_state} would start from states after padding; set data: stream")
-        for name in ("steps", "epochs", "batch_size", "context", "log_every", "validate_every"):
+        for name in ("steps", "epochs", "max_steps_per_epoch", "examples", "batch_size", "context", "log_every", "validate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: must be at least 1, not {value}")

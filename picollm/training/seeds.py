@@ -48,5 +48,7 @@ def train_seed(
     rows = train(model, feed, steps, held, run.training, state=folder / "state", log=log, keep=keep, label=f"{name} seed {seed}", line=line)
     checkpoints.save_model(folder / "checkpoint", model, {**facts, "step": steps})
     result = {"rows": rows, "parameters": model.n_parameters, "steps": steps, "tokens": rows[-1]["tokens"]}
+    if tokens.weights:
+        result["sources"] = batches.realised(tokens.weights, run.training.batch_size, seed, steps)
     write_json(folder / "result.json", result)
     return result

@@ -205,3 +205,32 @@ def test_a_damaged_array_is_named(tmp_path):
     (tmp_path / "validation.offsets.npy").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"validation\.offsets\.npy: is missing or damaged"):
         evaluate(uniform(), tokens, context=8)
+
+
+def test_a_mixture_is_weighted_as_it_is_trained_and_each_source_measured(tmp_path):
+    tokens = folder(tmp_path, bits=5.0)
+    for split in ("validation", "test"):
+        entry, stream = tokens.header["splits"][split], tokens.split(split)
+        cut = int(np.load(tmp_path / f"{split}.offsets.npy")[2])
+        first = 3 * (len(DOCUMENTS[0]) + len(DOCUMENTS[1]))
+        entry["sources"] = [
+            {"name": "a", "weight": 0.75, "start": 0, "end": cut + 1, "documents": 2, "bytes": first},
+            {"name": "b", "weight": 0.25, "start": cut, "end": len(stream), "documents": entry["documents"] - 2, "bytes": entry["bytes"] - first},
+        ]
+    tokens.header["splits"]["train"]["sources"] = tokens.header["splits"]["validation"]["sources"]
+    model = Fake(torch.randn(5, 5))
+    result = evaluate(model, tokens, context=7)
+    own = result["test"]["sources"]
+    table = model.table.log_softmax(-1)
+    stream = [END, *DOCUMENTS[0], END, *DOCUMENTS[1], END]
+    assert own["a"]["packed"]["loss"] == pytest.approx(np.mean([-float(table[a, b]) for a, b in pairwise(stream)]))
+    assert own["a"]["packed"]["tokens"] + own["b"]["packed"]["tokens"] == len(tokens.split("test")) - 1
+    assert (own["a"]["documents"]["documents"], own["b"]["documents"]["documents"]) == (2, 22)
+    assert own["a"]["documents"]["loss"] == pytest.approx(own["a"]["packed"]["loss"])
+    packed = result["test"]["packed"]
+    for name in ("loss", "accuracy"):
+        assert packed[name] == pytest.approx(0.75 * own["a"]["packed"][name] + 0.25 * own["b"]["packed"][name])
+    found = text.summaries({0: result})
+    assert found["test_loss_a"]["mean"] == own["a"]["packed"]["loss"]
+    assert found["bits_per_byte_b"]["mean"] == own["b"]["packed"]["bits_per_byte"]
+    assert {"validation_loss", "validation_loss_a", "validation_loss_b", "test_loss", "bits_per_byte"} <= set(found)

@@ -150,14 +150,24 @@ PARAMETERS = [
     (HEADS, HEADS.replace("2", "3"), "runs.softmax.model.n_head: 3 does not divide d_model 16; choose a divisor"),
     (HEADS, "rope_theta: 0, " + HEADS, "runs.softmax.model.rope_theta: must be above 0, not 0"),
     (HEADS, "positions: learned, block_size: 16, " + HEADS, "runs.softmax.model: takes at most 16 tokens at once, its training gives it 31; lengthen it"),
-    ("{steps: 10, ", "{data: fixed, epochs: 2, ", "runs.writer.training.data: the windows of a text are drawn at random, "),
+    ("{steps: 10, ", "{steps: 10, examples: 3, ", "runs.writer.training.examples: a stream has no number of them; set data: fixed"),
+    ("{steps: 10, ", "{steps: 10, max_steps_per_epoch: 3, ", "runs.writer.training.max_steps_per_epoch: steps are counted in epochs only where"),
     ("{steps: 20,", "{steps: 20, epochs: 2,", "runs.softmax.training.steps: give either steps or epochs, and not both"),
     ("data: fixed, epochs", "epochs", "runs.linear.training.epochs: a stream never ends; set data: fixed, or give steps"),
     # texts
     ("source: corpus.txt", "source: corpsu.txt", "tasks.story.source: no such file or folder 'corpsu.txt' "),
     ("source: corpus.txt", 'source: ""', "tasks.story.source: '' names nothing; give "),
     ("source: corpus.txt", "source: 'hub:'", "tasks.story.source: 'hub:' names nothing; give "),
-    ("source: corpus.txt", "source: corpus.txt, limit: 5", "tasks.story.limit: a single file is one document; remove the parameter"),
+    ("source: corpus.txt", "source: corpus.txt, limit: 5", "tasks.story.limit: a single file is one document; remove the parameter, or set lines: true"),
+    ("source: corpus.txt", "source: corpus.txt, lines: true, limit: 0", "tasks.story.limit: 0; give at least 1"),
+    ("source: corpus.txt", "source: wikipdia", "tasks.story.source: no such file or folder 'wikipdia' (did you mean 'wikipedia'? "),
+    ("source: corpus.txt", "source: corpus.txt, share: 2", "tasks.story.share: 2.0 is no share of the documents; give 0 < share <= 1"),
+    ("source: corpus.txt", "sources: [{source: corpsu.txt}]", "tasks.story.sources.0.source: no such file or folder 'corpsu.txt' "),
+    ("source: corpus.txt", "sources: [{source: corpus.txt, weight: -1}]", "tasks.story.sources.0.weight: must not be negative, not -1"),
+    ("source: corpus.txt", "sources: [{source: corpus.txt, weight: 0}]", "tasks.story.sources: all weights are 0, so there is nothing to train on; "),
+    ("source: corpus.txt", "sources: [{source: corpus.txt}, {source: corpus.txt}]", "tasks.story.sources: two are called 'corpus'; rename a file or folder"),
+    ("source: corpus.txt", "source: 3seqs, sources: [{source: notebook}]", "tasks.story.source: belongs to an entry of sources; move it there"),
+    (TOKENIZER, "tokenizer: {kind: bytes, vocab_size: 300}", "tasks.story.tokenizer.vocab_size: bytes has a vocabulary of its own; remove the parameter"),
     (TOKENIZER, "tokenizer: chars", 'tasks.story.tokenizer: input should be an object, not "chars"'),
     (TOKENIZER, "tokenizer: {kind: bpe}", "tasks.story.tokenizer.vocab_size: None; bpe needs one, of at least 257"),
     ("validation: 0.2", "validation: 0", "tasks.story.validation: 0.0 is no share of the text; give 0 < validation < 1"),
@@ -250,6 +260,8 @@ def test_a_mistake_at_another_budget_is_found_too(study, refusal):
         ("  softmax:\n    task", "  study:\n    task"),  # a name is a name, also one that is a budget's
         ("  writer:", "  süß-2_b:"),
         ("source: corpus.txt", "source: fables, stories: 5"),
+        ("source: corpus.txt", "sources: [{source: tinystories, weight: 0.75}, {source: notebook, weight: 0.25}, {source: 3seqs, weight: 0}]"),
+        ("{steps: 10, ", "{data: fixed, epochs: 2, max_steps_per_epoch: 3, examples: 1, "),
         ("prompts: [The]", "prompts: []"),
     ],
 )
@@ -290,6 +302,31 @@ def test_a_corpus_that_does_not_fit_its_parameters_is_named(study, refusal):
     Path("corpus.txt").write_text(CORPUS + "ZZZ")
     stage(generate, "story")()
     assert refusal(stage(tokenize, "story")).startswith("tasks.story.tokenizer.kind: chars knows only the training text, which has no 'Z' (U+005A); ")
+
+
+def test_a_folder_skips_its_empty_files_and_names_one_that_is_no_text(study, refusal):
+    folder = Path("texts/inner")
+    folder.mkdir(parents=True)
+    for n in range(30):
+        (folder / f"{n}.txt").write_text(f"The hare {n}" * (n > 0))
+    edit(("source: corpus.txt", "source: texts"))
+    stage(generate, "story")()
+    metrics = json.loads(Path("metrics/generate/story.json").read_text())
+    assert metrics["empty_documents"] == 1
+    assert sum(split["documents"] for split in metrics["splits"].values()) == 29
+    (folder / "7.txt").write_bytes(b"The h\xe4re")
+    assert refusal(stage(generate, "story")) == "texts/inner/7.txt: is not UTF-8 at byte 5; convert it (iconv -t UTF-8), or leave it out"
+
+
+def test_a_corpus_of_one_token_is_too_short_to_train_on(study, refusal):
+    Path("corpus.txt").write_text("".join(f"{letter}\n" for letter in "abcdefghijklmnopqrstuvwxyz"))
+    edit(("source: corpus.txt", "source: corpus.txt, lines: true"), (TOKENIZER, "tokenizer: {kind: bytes}"))
+    stage(generate, "story")()
+    stage(tokenize, "story")()
+    tokens = open_tokens(Path("data/tokens/story"))
+    message = "tokens, fewer than one context of 64 and a target; shorten training.context or use a larger corpus"
+    assert message in refusal(lambda: batches.training(tokens, Recipe(epochs=1, data="fixed", context=64), 0))
+    assert "has 3 " + message.replace("64", "3") in refusal(lambda: batches.training(tokens, Recipe(epochs=1, data="fixed", context=3, examples=1), 0))
 
 
 # Commands on a model

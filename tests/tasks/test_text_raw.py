@@ -151,3 +151,49 @@ def test_a_file_too_short_for_its_splits_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("abc")
     with pytest.raises(UserError, match=r"^tasks\.t\.validation: "):
         generate(tmp_path / "t", tmp_path / "a.txt")
+
+
+def mixture(out: Path, *sources: dict, **block) -> dict:
+    config = parse(text.Config, {"kind": "text", "tokenizer": CHARS, "sources": list(sources), **block}, f"tasks.{out.name}")
+    return text.generate(config, out)
+
+
+def test_every_source_of_a_mixture_has_files_of_its_own(tmp_path):
+    metrics = mixture(tmp_path / "m", {"source": "3seqs", "limit": 90}, {"source": "notebook"}, validation=0.1, test=0.1)
+    alone = {name: generate(tmp_path / name, name, validation=0.1, test=0.1, **more) for name, more in (("3seqs", {"limit": 90}), ("notebook", {}))}
+    for own in [*metrics["sources"].values(), *alone.values()]:
+        del own["source_sha256"]  # of the documents in the order in which they are read
+    assert metrics["sources"] == alone
+    for name in alone:
+        for split in ("train", "validation", "test"):
+            assert (tmp_path / "m" / name / f"{split}.parquet").read_bytes() == (tmp_path / name / f"{split}.parquet").read_bytes()
+    total = sum(alone[name]["splits"]["test"]["bytes"] for name in alone)
+    assert metrics["splits"]["test"]["bytes"] == total
+
+
+def test_what_any_source_holds_out_is_trained_on_in_none(tmp_path):
+    held = tmp_path / "held"
+    held.mkdir()
+    for split, texts in {"train": ["x", "y"], "validation": ["b"]}.items():
+        (held / f"{split}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "lines.txt").write_text("".join(f"{word}\n" for word in ["a", "b", "c", *map(str, range(200))]))
+    config = {"validation": 0.05, "test": 0}
+    metrics = mixture(tmp_path / "m", {"source": str(tmp_path / "lines.txt"), "lines": True}, {"source": f"hub:{held}"}, **config)
+    trained = {row["text"] for row in rows(tmp_path / "m" / "lines", "train")}
+    assert "b" not in trained
+    assert metrics["sources"]["lines"]["duplicates_removed"] == 1
+
+
+def test_a_source_too_small_for_its_splits_is_named_by_its_place(tmp_path):
+    with pytest.raises(UserError, match=r"^tasks\.m\.sources\.1\.(validation|test): its share of 2 documents leaves "):
+        mixture(tmp_path / "m", {"source": "3seqs"}, {"source": "notebook", "limit": 2})
+    with pytest.raises(UserError, match=r"^tasks\.m\.sources\.1\.source: no such file or folder 'notebok' \(did you mean 'notebook'\?"):
+        mixture(tmp_path / "m", {"source": "3seqs"}, {"source": "notebok"})
+
+
+def test_3seqs_have_a_floor_and_empty_files_are_counted(tmp_path):
+    metrics = generate(tmp_path / "s", "3seqs")
+    assert 0 < metrics["splits"]["test"]["floor_bits_per_byte"] < 0.3
+    for n in range(40):
+        (tmp_path / f"{n}.txt").write_text("" if n < 3 else f"text {n}")
+    assert generate(tmp_path / "t", tmp_path, validation=0.3, test=0)["empty_documents"] == 3

@@ -1,10 +1,14 @@
 """Where text comes from: files, folders, data sets; and what is said when it does not."""
 
 import json
+import math
 import socket
 import time
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from picollm.config import parse
 from picollm.errors import UserError
@@ -18,7 +22,8 @@ def task(source, **block) -> config.Config:
 
 
 def read(source, **block) -> list:
-    return list(sources.documents(task(source, **block), "tasks.t"))
+    config = task(source, **block)
+    return list(sources.documents(config, "tasks.t", config.splits))
 
 
 def message(source, **block) -> str:
@@ -108,6 +113,59 @@ def test_a_folder_without_texts_is_refused(tmp_path):
     assert message(tmp_path).startswith(f"tasks.t.source: no *.txt below {tmp_path}; ")
 
 
+def test_lines_are_documents_where_the_task_says_so(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "z.txt").write_bytes(b"three\r\n \n  four  \n\n")
+    (tmp_path / "a.txt").write_text("one\ntwo")
+    (tmp_path / "empty.txt").write_text("")
+    found = read(tmp_path, lines=True)
+    assert [document.text for document in found] == ["one", "two", "three", "  four"]
+    assert all(document.ends for document in found)
+    assert [document.text for document in read(tmp_path, lines=True, limit=3)] == ["one", "two", "three"]
+    assert [document.text for document in read(tmp_path / "a.txt", lines=True, limit=1)] == ["one"]
+
+
+@given(st.lists(st.text(alphabet="ab \n\r", max_size=9), max_size=9))
+def test_lines_do_not_depend_on_how_a_text_is_read(blocks):
+    assert list(local.lines_of(blocks)) == [line.rstrip() for line in "".join(blocks).split("\n") if line.strip()]
+
+
+def test_a_share_is_drawn_by_hash_and_a_smaller_one_lies_within(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"line {n}\n" for n in range(2000)))
+    small, large = ({document.text for document in read(tmp_path / "a.txt", lines=True, share=share)} for share in (0.2, 0.5))
+    assert small < large
+    assert abs(len(small) / 2000 - 0.2) < 0.03
+    assert abs(len(large) / 2000 - 0.5) < 0.04
+    assert message(tmp_path / "a.txt", share=0.5).startswith("tasks.t.share: a single file is one document; remove the parameter, or set lines: true")
+
+
+# What comes with the package
+
+
+def test_the_notebook_has_its_five_texts_line_by_line():
+    found = read("notebook")
+    assert len(found) == len({document.text for document in found}) == 182
+    assert all(document.ends and len(document.text) > 15 for document in found)
+    assert len(read("notebook", limit=60)) == 60
+    assert len(list(sources.NOTEBOOK.glob("*.txt"))) == 5
+
+
+def test_3seqs_are_three_families_of_lines_with_their_probability():
+    found = read("3seqs", limit=600)
+    assert found[0].text.startswith("0 1 2 3 4 5 6 7 8 9 10 ")
+    kinds: dict[str, set[float]] = {"counting": set(), "steps": set(), "cycle": set()}
+    for document in found:
+        terms = [int(word) for word in document.text.split()]
+        assert len(terms) == 32
+        steps = {b - a for a, b in pairwise(terms)}
+        kind = "cycle" if len(steps) > 1 else "counting" if steps == {1} else "steps"
+        assert kind != "cycle" or (terms[:-3] == terms[3:] and len(set(terms)) == 3)
+        kinds[kind].add(document.bits)
+    assert kinds == {"counting": {math.log2(3000)}, "steps": {math.log2(24000)}, "cycle": {math.log2(3 * 100 * 99 * 98)}}
+    assert found == read("3seqs") != read("3seqs", seed=1)
+    assert read("3seqs", limit=3) == found[:3]
+
+
 # Data sets
 
 
@@ -147,6 +205,22 @@ def test_a_column_that_is_missing_or_no_text_is_named(jsonl):
     assert message(jsonl, text_column="number").startswith("tasks.t.text_column: 'number' is no column of text")
 
 
+def test_rows_may_be_cut_into_lines_and_a_share_leaves_the_held_out_splits_whole(tmp_path):
+    for split, count in {"train": 400, "validation": 5}.items():
+        rows = [{"text": f"{split} {n}\nsecond {split} {n}\n"} for n in range(count)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read(f"hub:{tmp_path}", lines=True, share=0.2, test=0)
+    assert sum(document.split == "validation" for document in found) == 10
+    assert 100 < sum(document.split == "train" for document in found) < 220
+    assert len(read(f"hub:{tmp_path}", lines=True, limit=7, test=0)) == 14
+
+
+def test_only_what_is_wanted_of_a_data_set_is_read(jsonl):
+    config = task(jsonl, test=0)
+    assert {document.split for document in sources.documents(config, "tasks.t", ["validation"])} == {"validation"}
+    assert len(list(sources.documents(config, "tasks.t", ["train"]))) == 50
+
+
 def test_a_folder_without_data_is_refused(tmp_path):
     assert message(f"hub:{tmp_path}").startswith("tasks.t.source: ")
 
@@ -167,7 +241,7 @@ def test_without_network_it_says_so_at_once(source, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     begun = time.monotonic()
-    assert "the hub cannot be reached; run once with a network" in message(source)
+    assert "the hub cannot be reached; run with a network" in message(source)
     assert time.monotonic() - begun < 5
     assert before == (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
 
@@ -185,7 +259,8 @@ def test_a_data_set_the_hub_does_not_know_is_not_blamed_on_the_network(monkeypat
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unknown)
     assert message("hub:roneneldan/TinyStoriez") == (
-        "tasks.t.source: no data set 'roneneldan/TinyStoriez' on the hub, or a private one; check the spelling (OWNER/NAME), or set HF_TOKEN"
+        "tasks.t.source: no data set 'roneneldan/TinyStoriez' on the hub, or a private one; "
+        "did you mean roneneldan/TinyStories? else check the spelling (OWNER/NAME), or set HF_TOKEN"
     )
 
 
@@ -195,15 +270,15 @@ def test_a_reachable_hub_is_asked_for_the_configuration(monkeypatch):
 
     asked = []
 
-    def load_dataset(name, subset):
-        asked.append((name, subset))
+    def load_dataset(name, subset, streaming):
+        asked.append((name, subset, streaming))
         lines = [" = Fox = \n", " Red . \n", " = Boat = \n", " Blue . \n"]
         return {split: [{"text": line} for line in lines] for split in ("train", "validation", "test")}
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda self, name, timeout: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     found = read("wikitext-103")
-    assert asked == [(hub.WIKITEXT, "wikitext-103-raw-v1")]
+    assert asked == [(hub.WIKITEXT, "wikitext-103-raw-v1", True)]
     assert [(document.split, document.text) for document in found][:2] == [("test", " = Fox = \n Red . \n"), ("test", " = Boat = \n Blue . \n")]
     assert len(found) == 6
 
@@ -222,7 +297,22 @@ def test_a_reachable_hub_is_asked_for_the_configuration(monkeypatch):
         ({"source": "a.txt", "validation": 0}, "tasks.t.validation: "),
         ({"source": "a.txt", "validation": 0.5, "test": 0.5}, "tasks.t.test: "),
         ({"source": "a.txt", "seed": -1}, "tasks.t.seed: "),
-        ({"source": "a.txt", "sources": "b"}, "tasks.t.sources: unknown parameter (did you mean 'source'?"),
+        ({"source": "a.txt", "sorce": "b"}, "tasks.t.sorce: unknown parameter (did you mean 'source'?"),
+        ({"source": "a.txt", "share": 0}, "tasks.t.share: 0.0 is no share of the documents; give 0 < share <= 1"),
+        ({"source": "a.txt", "share": 1.5}, "tasks.t.share: 1.5 is no share"),
+        ({"source": "fables", "stories": 5, "lines": True}, "tasks.t.lines: "),
+        ({"source": "3seqs", "share": 0.5}, "tasks.t.share: is for sources that are read, and 3seqs are made; remove it, limit is their size"),
+        ({"source": "wikipedia"}, "tasks.t.limit: wikipedia has some six million articles; "),
+        ({"sources": []}, "tasks.t.sources: is empty; "),
+        ({"sources": [{"source": "notebook", "weight": -1}]}, "tasks.t.sources.0.weight: must not be negative, not -1"),
+        ({"sources": [{"source": "notebook", "weight": 0}, {"source": "3seqs", "weight": 0}]}, "tasks.t.sources: all weights are 0, "),
+        ({"sources": [{"source": "notebook", "limit": 0}]}, "tasks.t.sources.0.limit: 0; give at least 1"),
+        ({"sources": [{"source": "notebook", "wieght": 1}]}, "tasks.t.sources.0.wieght: unknown parameter (did you mean 'weight'?"),
+        ({"sources": [{"source": "a/x.txt"}, {"source": "b/x.txt"}]}, "tasks.t.sources: two are called 'x'; "),
+        ({"sources": [{"source": "notebook"}], "limit": 5}, "tasks.t.limit: belongs to an entry of sources; move it there"),
+        ({"sources": [{"source": "notebook"}], "source": "3seqs"}, "tasks.t.source: belongs to an entry of sources; move it there"),
+        ({"source": "a.txt", "tokenizer": {"kind": "bpe", "vocab_size": 300, "sample": 0}}, "tasks.t.tokenizer.sample: 0 characters; "),
+        ({"source": "a.txt", "tokenizer": {"kind": "chars", "sample": 5}}, "tasks.t.tokenizer.sample: chars learns from no sample; "),
         ({"source": "a.txt", "tokenizer": {"kind": "gpt3"}}, "tasks.t.tokenizer.kind: unknown 'gpt3' (did you mean 'gpt2'?"),
         ({"source": "a.txt", "tokenizer": {"kind": "integers"}}, "tasks.t.tokenizer.kind: integers spells no text"),
         ({"source": "a.txt", "tokenizer": {"kind": "bpe"}}, "tasks.t.tokenizer.vocab_size: "),

@@ -15,7 +15,7 @@ from picollm.tasks.text import documents, raw
 from picollm.tokenizers._shared import from_json, load
 from picollm.tokens import open_tokens
 
-TOKENIZERS = [{"kind": "chars"}, {"kind": "gpt2"}, {"kind": "bpe", "vocab_size": 270}]
+TOKENIZERS = [{"kind": "chars"}, {"kind": "bytes"}, {"kind": "gpt2"}, {"kind": "bpe", "vocab_size": 270}]
 
 
 def make(folder: Path, source: Path | str, tokenizer: dict, **block) -> dict:
@@ -87,7 +87,7 @@ def test_pieces_of_a_document_are_joined_again(stories, tmp_path, monkeypatch):
 
 def test_the_same_parameters_give_the_same_bytes(stories, tmp_path):
     for name in "ab":
-        make(tmp_path / name, stories, TOKENIZERS[2])
+        make(tmp_path / name, stories, TOKENIZERS[3])
     for path in (tmp_path / "a" / "tokens" / "t").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / "tokens" / "t" / path.name).read_bytes()
 
@@ -125,10 +125,66 @@ def test_missing_and_damaged_raw_data_are_named(stories, tmp_path):
 
 
 def test_the_tokenizer_of_a_checkpoint_is_its_json(stories, tmp_path):
-    make(tmp_path, stories, TOKENIZERS[2])
+    make(tmp_path, stories, TOKENIZERS[3])
     header = open_tokens(tmp_path / "tokens" / "t").header
     again = from_json(json.loads(json.dumps(header["tokenizer"])))
     assert again.encode("The fox") == load(tmp_path / "tokens" / "t").encode("The fox")
+
+
+def test_the_number_of_processes_cannot_be_seen_in_the_files(stories, tmp_path, monkeypatch):
+    monkeypatch.setattr(raw, "GROUP", 200)  # many row groups
+    monkeypatch.setattr(documents, "PIECE", 50)
+    config = parse(text.Config, {"kind": "text", "tokenizer": TOKENIZERS[3], "source": str(stories)}, "tasks.t")
+    text.generate(config, tmp_path / "raw" / "t")
+    metrics = [text.tokenize(config, tmp_path / "raw" / "t", tmp_path / str(processes), processes) for processes in (1, 2, 3)]
+    assert metrics[0] == metrics[1] == metrics[2]
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes() == (tmp_path / "3" / path.name).read_bytes()
+
+
+def test_a_mistake_in_a_process_is_said_by_this_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw, "GROUP", 50)
+    (tmp_path / "a.txt").write_text("a b\n" * 90 + "b" * 40)
+    config = parse(text.Config, {"kind": "text", "tokenizer": {"kind": "chars"}, "source": str(tmp_path / "a.txt"), "test": 0, "validation": 0.05}, "tasks.t")
+    text.generate(config, tmp_path / "raw" / "t")
+    (tmp_path / "raw" / "t" / "train.parquet").write_bytes((tmp_path / "raw" / "t" / "train.parquet").read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"train\.parquet: is damaged"):
+        text.tokenize(config, tmp_path / "raw" / "t", tmp_path / "tokens" / "t", 2)
+
+
+def test_bpe_learns_from_parts_spread_over_a_long_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw, "GROUP", 1000)
+    (tmp_path / "a.txt").write_text("".join(f"{word * 9} {n}\n" for word in ("xyz", "beta", "gamma", "delta") for n in range(90)))
+    learned = {}
+    for sample in (1000, 4000, 100_000):
+        make(tmp_path / str(sample), tmp_path / "a.txt", {"kind": "bpe", "vocab_size": 259, "sample": sample}, lines=True)
+        learned[sample] = open_tokens(tmp_path / str(sample) / "tokens" / "t").header["tokenizer"]["merges"]
+    make(tmp_path / "whole", tmp_path / "a.txt", {"kind": "bpe", "vocab_size": 259}, lines=True)
+    assert learned[100_000] == open_tokens(tmp_path / "whole" / "tokens" / "t").header["tokenizer"]["merges"]
+    assert learned[1000] != learned[100_000]
+
+
+def test_a_mixture_is_one_stream_that_knows_its_sources(stories, tmp_path):
+    (tmp_path / "book.txt").write_text("The fox asked, “Where is the boat?”\n" * 50, encoding="utf-8")
+    block = [{"source": "3seqs", "limit": 60, "weight": 3}, {"source": str(tmp_path / "book.txt"), "weight": 0}, {"source": str(stories), "weight": 1}]
+    config = parse(text.Config, {"kind": "text", "tokenizer": {"kind": "bytes"}, "sources": block, "validation": 0.2, "test": 0.2}, "tasks.t")
+    text.generate(config, tmp_path / "raw" / "t")
+    metrics = text.tokenize(config, tmp_path / "raw" / "t", tmp_path / "tokens" / "t")
+    tokens = open_tokens(tmp_path / "tokens" / "t")
+    assert tokens.weights == {"3seqs": 0.75, "book": 0.0, "stories": 0.25}
+    for split in ("train", "validation", "test"):
+        found = {name: stream for name, stream, _ in tokens.sources(split)}
+        assert all(stream[0] == 256 for stream in found.values())
+        assert found["3seqs"][-1] == found["stories"][-1] == 256
+        assert np.flatnonzero(found["book"] == 256).tolist() == [0]
+        counts = {name: metrics["sources"][name]["splits"][split] for name in found}
+        assert sum(own["share"] for own in counts.values()) == pytest.approx(1)
+        for name, stream in found.items():
+            assert counts[name]["tokens"] == len(stream) - 1
+            assert counts[name]["bytes"] == (stream != 256).sum()
+            assert counts[name]["documents"] == max(1, (stream == 256).sum() - 1)
+        assert metrics["splits"][split]["bytes"] == (tokens.split(split) != 256).sum()
+        assert not tokens.header["splits"][split]["whole"]
 
 
 @pytest.mark.skipif("PICOLLM_TEXT_DIR" not in os.environ, reason="needs the folder PICOLLM_TEXT_DIR")

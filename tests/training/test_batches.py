@@ -206,9 +206,111 @@ def test_a_corpus_shorter_than_a_context_is_a_user_error(text):
             call(Recipe(steps=1, context=200))
 
 
-def test_epochs_of_a_text_are_a_user_error(text):
-    with pytest.raises(UserError, match=r"^training\.epochs: .* give steps"):
-        batches.training(text, Recipe(epochs=1, data="fixed"), 0)
+@EXAMPLES
+@given(tokens=st.integers(9, 60), context=st.integers(1, 8), size=st.integers(1, 7), epoch=st.integers(0, 2))
+def test_an_epoch_of_a_text_predicts_every_token_but_the_first(tokens, context, size, epoch):
+    windows = batches.Windows(np.arange(tokens), context)
+    feed, steps = epochs_of(windows, size, 0), -(-len(windows) // size)
+    seen = torch.cat([feed(epoch * steps + step).targets for step in range(steps)])
+    assert seen.shape == (len(windows), context)
+    assert sorted(set(seen.flatten().tolist())) == list(range(1, tokens))
+    assert seen.numel() - (tokens - 1) < context  # the last window alone may overlap
+
+
+def test_epochs_of_a_text_are_counted_and_cut_in_steps(text):
+    for recipe, expected in (
+        (Recipe(epochs=3, data="fixed", context=10, batch_size=4), 15),
+        (Recipe(epochs=3, data="fixed", context=10, batch_size=4, max_steps_per_epoch=2), 6),
+        (Recipe(epochs=3, data="fixed", context=10, batch_size=4, max_steps_per_epoch=99), 15),
+        (Recipe(steps=7, data="fixed", context=10, batch_size=4), 7),
+    ):
+        feed, steps = batches.training(text, recipe, 0)
+        assert steps == expected
+        assert not same(feed(0), feed(2))
+    feed, _ = batches.training(text, Recipe(epochs=2, data="fixed", context=10, batch_size=4, max_steps_per_epoch=2), 0)
+    assert set(feed(0).inputs[:, 0].tolist()) != set(feed(2).inputs[:, 0].tolist())  # the next epoch begins in a new order
+
+
+def documents(path, counts, weights=None):
+    """Document n of a source is n + 1 twice, and its end; sources have 100 ids each."""
+    splits, streams = {}, {}
+    for split in ("train", "validation"):
+        entry = {"documents": sum(counts.values()), "whole": True, "sources": []}
+        stream = [0]
+        for number, (name, count) in enumerate(counts.items()):
+            begin = len(stream) - 1
+            for n in range(count):
+                stream += [100 * number + n + 1] * 2 + [0]
+            entry["sources"].append({"name": name, "start": begin, "end": len(stream), "documents": count, "weight": (weights or {}).get(name)})
+        if weights is None:
+            del entry["sources"]
+        streams[split] = stream
+        splits[split] = write_split(path, split, [np.array(stream)], 1000) | entry
+    write_header(path, kind="text", vocab_size=1000, tokenizer={"kind": "chars"}, splits=splits, end=0)
+    return open_tokens(path)
+
+
+def test_examples_are_whole_documents_and_fewer_are_among_more(tmp_path):
+    tokens = documents(tmp_path, {"": 40})
+    seen = []
+    for count in (5, 20, 40):
+        feed, steps = batches.training(tokens, Recipe(epochs=1, data="fixed", context=3, batch_size=1, examples=count), seed=count)
+        ids = torch.stack([feed(step).targets[0] for step in range(steps)])
+        assert steps == count
+        assert (ids[:, 0] == ids[:, 1]).all()
+        assert (ids[:, 2] == 0).all()
+        seen.append(set(ids[:, 0].tolist()))
+    assert [len(some) for some in seen] == [5, 20, 40]
+    assert seen[0] < seen[1] < seen[2]
+    with pytest.raises(UserError, match=r"^training\.examples: 41, but the training split has 40; lower it"):
+        batches.training(tokens, Recipe(epochs=1, data="fixed", context=3, examples=41), 0)
+    tokens.header["splits"]["train"]["whole"] = False
+    with pytest.raises(UserError, match=r"^training\.examples: a single file is one document; set lines: true"):
+        batches.training(tokens, Recipe(epochs=1, data="fixed", context=3, examples=2), 0)
+
+
+def test_examples_of_stored_rows_are_the_first(rows):
+    feed, steps = batches.training(rows, Recipe(epochs=1, data="fixed", batch_size=8, examples=6), 0)
+    assert steps == 1
+    assert feed(0).inputs[:, 0].tolist() == list(range(6))
+    with pytest.raises(UserError, match=r"^training\.examples: 11, but the training split has 10"):
+        batches.training(rows, Recipe(epochs=1, data="fixed", examples=11), 0)
+
+
+def test_a_mixture_is_drawn_in_proportion_in_every_batch(tmp_path):
+    tokens = documents(tmp_path, {"a": 40, "b": 10, "c": 30}, {"a": 0.75, "b": 0.25, "c": 0.0})
+    feed, _ = batches.training(tokens, Recipe(steps=400, context=6, batch_size=10), 1)
+    shares = []
+    for step in range(400):
+        batch = feed(step)
+        assert same(batch, feed(step))
+        assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+        owners = batch.inputs.max(1).values // 100
+        assert not (owners == 2).any()  # measured, and never trained on
+        shares.append((owners == 1).double().mean().item())
+    assert set(np.round(shares, 6)) == {0.2, 0.3}
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.01)
+    drawn = batches.realised(tokens.weights, 10, 1, 400)
+    assert list(drawn) == ["a", "b", "c"]
+    assert drawn["b"] == pytest.approx(np.mean(shares))
+    assert drawn["c"] == 0
+    held = batches.validation(tokens, Recipe(steps=1, context=6, batch_size=10))
+    counts = np.bincount(torch.cat([batch.inputs.max(1).values // 100 for batch in held]).numpy(), minlength=3)
+    assert counts.tolist() == [15, 5, 0]
+
+
+def test_other_weights_are_other_data(tmp_path):
+    folders = [documents(tmp_path / str(weight), {"a": 9, "b": 9}, {"a": weight, "b": 1 - weight}) for weight in (0.5, 0.25)]
+    assert folders[0].digest != folders[1].digest
+
+
+def test_an_epoch_of_a_mixture_is_as_many_windows_as_it_has(tmp_path):
+    tokens = documents(tmp_path, {"a": 40, "b": 10}, {"a": 0.5, "b": 0.5})
+    assert batches.training(tokens, Recipe(epochs=2, data="fixed", context=6, batch_size=5), 0)[1] == 10
+    assert batches.training(tokens, Recipe(epochs=2, data="fixed", context=6, batch_size=5, max_steps_per_epoch=3), 0)[1] == 6
+    assert batches.training(tokens, Recipe(epochs=1, data="fixed", context=6, batch_size=5, examples=8), 0)[1] == 2
+    with pytest.raises(UserError, match="the train split of b has 31 tokens, fewer than one context of 31"):
+        batches.training(tokens, Recipe(steps=1, context=31), 0)
 
 
 def test_a_split_without_sequences_is_a_user_error(rows):

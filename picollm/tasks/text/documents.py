@@ -38,10 +38,19 @@ def pieces(blocks: Iterable[str], limit: int = PIECE) -> Iterator[str]:
 
 def drawn(text: str, shares: dict[str, float], seed: int) -> str:
     """The split of a document by the hash of its text: the same text never lands in two."""
-    digest = hashlib.sha256(f"{seed}\0".encode() + text.encode()).digest()
-    place = int.from_bytes(digest[:8]) / 2**64
+    place = _place(text, f"{seed}\0")
     for split, share in shares.items():
         if place < share:
             return split
         place -= share
     return "train"
+
+
+def kept(text: str, share: float, seed: int) -> bool:
+    """Is a document among the `share` that is taken? Those of a smaller share are among those of a larger one."""
+    return share == 1 or _place(text, f"{seed}\0share\0") < share
+
+
+def _place(text: str, salt: str) -> float:
+    """A number in [0, 1) that the text decides."""
+    return int.from_bytes(hashlib.sha256(salt.encode() + text.encode()).digest()[:8]) / 2**64

@@ -1,14 +1,13 @@
-"""Text that lies on this machine: one UTF-8 file, or a folder of them."""
+"""Text that lies on this machine: one UTF-8 file, or a folder of them; in whole files, or every line a document."""
 
 import codecs
 import os
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from picollm.errors import UserError
 from picollm.tasks.text.config import Config
-from picollm.tasks.text.documents import PIECE, Document, drawn, pieces
+from picollm.tasks.text.documents import PIECE, Document, pieces
 
 
 def located(name: str) -> Path:
@@ -18,7 +17,7 @@ def located(name: str) -> Path:
 
 def one_file(path: Path, config: Config) -> Iterator[Document]:
     """The file cut in three, in its own order; it is one document, which ends in none of them. Read twice, never held."""
-    total = sum(map(len, _decoded(path)))
+    total = sum(map(len, decoded(path)))
     shares = {"train": round(1 - config.validation - config.test, 12), "validation": round(1 - config.test, 12), "test": 1.0}
     done = 0
     with open(path, encoding="utf-8", newline="") as file:
@@ -30,18 +29,29 @@ def one_file(path: Path, config: Config) -> Iterator[Document]:
             done = end
 
 
-def folder(path: Path, config: Config, parameter: str) -> Iterator[Document]:
-    """Every *.txt below `path` is a document."""
+def texts_below(path: Path, parameter: str) -> list[Path]:
+    """Every *.txt in a folder and those inside of it, in an order that no file system changes."""
     files = sorted((file for file in path.rglob("*.txt") if file.is_file()), key=lambda file: file.relative_to(path).parts)
     if not files:
         raise UserError(f"{parameter}: no *.txt below {path}; name a folder that has some, or hub:{path} for parquet or JSON lines")
-    shares = {split: getattr(config, split) for split in config.splits[1:]}
-    for file in islice(files, config.limit):
-        text = "".join(_decoded(file))
-        yield Document(text, drawn(text, shares, config.seed))
+    return files
 
 
-def _decoded(path: Path) -> Iterator[str]:
+def whole(files: Iterable[Path]) -> Iterator[str]:
+    return ("".join(decoded(file)) for file in files)
+
+
+def lines_of(blocks: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that hold something, without their ends."""
+    rest = ""
+    for block in blocks:
+        *lines, rest = (rest + block).split("\n")
+        yield from (line.rstrip() for line in lines if line.strip())
+    if rest.strip():
+        yield rest.rstrip()
+
+
+def decoded(path: Path) -> Iterator[str]:
     """The text of a file in blocks. Raises UserError with the offset of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # of the first byte that is not decoded yet
