@@ -6,7 +6,8 @@ import torch
 from picollm import models
 from picollm.config import parse
 from picollm.errors import UserError
-from picollm.models.transformer import Config, Model, attention_matrices
+from picollm.models.transformer import Config, Model
+from picollm.nn.decoder import attention_matrices
 from picollm.nn.taps import Recorder
 
 V = 17
