@@ -68,8 +68,9 @@ def import_(source: Path, target: Path) -> list[str]:
     block = _block(architecture, theirs, source)
     config = models.configure(block, f"{source / 'config.json'}: model")
     model = models.build(block, theirs["vocab_size"], f"{source / 'config.json'}: model")
-    checkpoints.fill(model, _our_weights(_read_weights(source, architecture.PREFIX), architecture, config, source), source)
-    facts = {"kind": "text", "targets": False, "whole": True, "run": source.resolve().name, "context": config.block_size, **theirs.get(OURS, {})}
+    checkpoints.fill(model, _our_weights(_read_weights(source, architecture.PREFIX), architecture, model, source), source)
+    foreign = {"kind": "text", "targets": False, "whole": True, "run": source.resolve().name, "context": config.block_size}
+    facts = dict(theirs.get(OURS, foreign))
     notes = []
     if "tokenizer" not in facts:
         file = source / "tokenizer.json"
@@ -153,15 +154,15 @@ def _read_weights(source: Path, prefix: str) -> dict[str, Tensor]:
     return {"lm_head.weight" if name == "embed_out.weight" else name: value for name, value in named.items()}  # GPT-NeoX, of old
 
 
-def _our_weights(theirs: dict[str, Tensor], architecture: ModuleType, config: Config, source: Path) -> dict[str, Tensor]:
-    links = architecture.links(config)
+def _our_weights(theirs: dict[str, Tensor], architecture: ModuleType, model: models.Model, source: Path) -> dict[str, Tensor]:
+    links = architecture.links(model.config)
     known = {name for link in links for name in link.theirs} | {"lm_head.weight"}
     strange = sorted(name for name in theirs if name not in known and not name.endswith(DERIVED))
     if strange:
         raise UserError(f"{source}: its weights {', '.join(strange[:3])} have no counterpart here")
     try:
-        ours = to_ours(theirs, links)
-        if not config.tie_embeddings:
+        ours = to_ours(theirs, [link for link in links if link.ours in model.state_dict()])  # without biases that theirs has none of either
+        if not model.config.tie_embeddings:
             ours["head.weight"] = theirs["lm_head.weight"].float()
     except KeyError as error:
         raise UserError(f"{source}: the weight {error.args[0]} is missing; fetch all of its *.safetensors") from error

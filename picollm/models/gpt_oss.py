@@ -13,7 +13,7 @@ COMMON = {"positions": "rope", "norm": "rmsnorm", "tie_embeddings": False, "init
 PARTS = {**COMMON, "activation": "swiglu_clamped", "bias": True, "sinks": True, "full_every": 2, "rope_theta": 150_000}
 SIZES = {
     "small": {**COMMON, "activation": "swiglu", "bias": False, "n_layer": 8, "n_head": 8, "d_model": 512, "d_ff": 2048},
-    "tiny": {**PARTS, "n_layer": 2, "n_head": 4, "n_kv_head": 2, "d_model": 64, "sliding_window": 16},
+    "tiny": {**PARTS, "n_layer": 2, "n_head": 4, "n_kv_head": 2, "d_model": 64, "d_ff": 176, "sliding_window": 16},
     "full": {
         **PARTS,
         "n_layer": 24,

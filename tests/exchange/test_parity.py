@@ -16,6 +16,7 @@ from picollm.training.checkpoints import read_config, save_model
 V, T = 37, 40
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 SMALL = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 64}
+WHOLE = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
 THEIRS = {
     "gpt2": transformers.GPT2Config(vocab_size=V, n_embd=32, n_layer=3, n_head=4, n_positions=64),
     "gpt2-gelu": transformers.GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=2, n_positions=64, activation_function="gelu", n_inner=40),
@@ -44,12 +45,7 @@ THEIRS = {
         layer_types=["sliding_attention"] * 3,
         rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
     ),
-    "gpt_neox": transformers.GPTNeoXConfig(
-        **SMALL,
-        intermediate_size=64,
-        use_parallel_residual=False,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
-    ),
+    "gpt_neox": transformers.GPTNeoXConfig(**SMALL, intermediate_size=64, use_parallel_residual=False, rope_parameters=WHOLE),
 }
 OURS = {
     "gpt2": {"kind": "gpt2", "size": "tiny"},
