@@ -1,8 +1,8 @@
-"""The command line: `info` says what there is, `sample` asks a trained model to go on."""
+"""The command line: `info` says what there is, `sample` asks a trained model to go on, `export` and `import` trade with other libraries."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -23,6 +23,7 @@ app = typer.Typer(
 CHECKPOINTS = Path("data/checkpoints")
 OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of params.yaml, or a checkpoint folder")]
+ModelSeed = Annotated[int, typer.Option(help="which of the run's models")]
 
 
 @app.command()
@@ -47,7 +48,7 @@ def sample(
     samples: Annotated[int, typer.Option(min=1, help="how many texts, of this seed, the next one, ...")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="end before this text, or number; may be given several times")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the random choices")] = 0,
-    model_seed: Annotated[int, typer.Option(help="which of the run's models")] = 0,
+    model_seed: ModelSeed = 0,
 ) -> None:
     """Continue a prompt, token by token.
 
@@ -67,6 +68,38 @@ def sample(
     between = " " if facts["tokenizer"]["kind"] == "integers" else ""
     for text in continuations(load(folder), facts, prompt, length, sampling, range(seed, seed + samples), stop or ()):
         print(prompt, text, sep=between)
+
+
+@app.command()
+def export(
+    run: RunName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
+    to: Annotated[Literal["hf"], typer.Option(help="whose form: Hugging Face transformers")] = "hf",
+    model_seed: ModelSeed = 0,
+) -> None:
+    """Write a trained model as transformers reads it, where that has such a model.
+
+    Example: python -m picollm export fables_transformer --to hf exported
+    """
+    from picollm import exchange
+
+    notes = exchange.export(_checkpoint(run, model_seed), folder)
+    print("\n".join([f"AutoModelForCausalLM.from_pretrained({str(folder)!r}) loads it", *(f"note: {note}" for note in notes)]))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="a model of transformers: config.json and *.safetensors")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="a new checkpoint folder")],
+) -> None:
+    """Make a checkpoint of ours of a GPT-2, Llama, GPT-NeoX or gpt-oss (of one expert).
+
+    Example: python -m picollm import gpt2 data/imported/gpt2
+    """
+    from picollm import exchange
+
+    notes = exchange.import_(source, folder)
+    print("\n".join([f"{folder} is a checkpoint: python -m picollm sample {folder} --prompt ...", *(f"note: {note}" for note in notes)]))
 
 
 def main() -> None:

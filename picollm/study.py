@@ -285,7 +285,9 @@ def n_parameters(model: str, vocab_size: int) -> int:
 
 def _model(block: dict[str, Any], path: str) -> Any:
     """The model's configuration."""
-    return parse(registry.load("models", block.get("kind"), f"{path}.kind").Config, block, path)
+    from picollm import models  # likewise
+
+    return models.configure(block, path)
 
 
 def _with(block: dict[str, Any], keys: list[str], value: Any, path: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"tasks", "models"},
     {"training"},
     {"study"},
-    {"generation"},
+    {"generation", "exchange"},
     {"evaluation", "analysis", "report"},
     {"cli", "__main__"},
     {"stages"},

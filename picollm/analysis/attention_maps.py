@@ -20,7 +20,7 @@ from picollm.analysis import _probes
 from picollm.analysis._drawing import HEATMAP, label
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
-from picollm.models.transformer import attention_matrices
+from picollm.nn.decoder import attention_matrices
 
 SEQUENCES = 64  # that the numbers are averaged over
 

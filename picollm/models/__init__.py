@@ -1,57 +1,33 @@
-"""Models, one a file, and what they all have in common."""
+"""Models, one a file: an architecture with all of its parameters, or a preset, which is a table of sizes of one."""
 
-from dataclasses import asdict
 from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from picollm import registry
 from picollm.config import parse
+from picollm.errors import UserError, did_you_mean
+from picollm.nn.model import Model
+
+__all__ = ["Model", "build", "configure"]
 
 
-class Model(nn.Module):
-    """A causal language model. A model file holds `Config` (its block in params.yaml) and `Model(config, vocab_size)`.
+def configure(block: dict[str, Any], path: str) -> Any:
+    """The `Config` that a `model:` block describes; `path` is where the block stands, for error messages.
 
-    `model(ids (B, T)) -> logits (B, T, V)`. To generate, `state = model.empty_state(batch, length)` and
-    `model(ids, state=state)`, which takes the tokens after those the state has seen, and advances it.
-    A config's `initial_states` name what training may start a sequence from, beside "zeros".
-    `max_length` is the longest sequence it can take, None when there is no limit: the config's own, where it has one.
+    In the block of a preset, `size` is an entry of its `SIZES` (the first one when left out), and every other parameter
+    stands instead of the size's own.
     """
-
-    def __init__(self, config: Any, vocab_size: int) -> None:
-        super().__init__()
-        self.config, self.vocab_size = config, vocab_size
-        self.max_length: int | None = getattr(config, "max_length", None)
-
-    def empty_state(self, batch: int, length: int) -> Any:
-        raise NotImplementedError
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{key}={value}" for key, value in asdict(self.config).items())
-        return f"picollm model ({settings}; vocabulary {self.vocab_size}, {self.n_parameters:,} parameters)"
-
-    def logits(self, ids: Tensor, state: Any = None) -> Tensor:
-        """The forward pass, typed."""
-        result: Tensor = self(ids, state=state)
-        return result
-
-    def loss(self, ids: Tensor, targets: Tensor, state: Any = None) -> Tensor:
-        """Mean nats per target of (B, T); -100 is none. A model that needs no more than a part of the logits at a time says so here."""
-        return F.cross_entropy(self.logits(ids, state).flatten(0, 1), targets.flatten())
+    entry = registry.load("models", block.get("kind"), f"{path}.kind")
+    sizes: dict[str, dict[str, Any]] | None = getattr(entry, "SIZES", None)
+    if sizes is not None:
+        size, own = str(block.get("size", next(iter(sizes)))), {key: value for key, value in block.items() if key != "size"}
+        if size not in sizes:
+            raise UserError(f"{path}.size: unknown {size!r} {did_you_mean(size, sizes)}")
+        block = {**sizes[size], **own}
+    return parse(entry.Config, block, path)
 
 
 def build(block: dict[str, Any], vocab_size: int, path: str) -> Model:
-    """The model that a `model:` block describes; `path` is where the block stands, for error messages."""
+    """The model that a `model:` block describes."""
     entry = registry.load("models", block.get("kind"), f"{path}.kind")
-    model: Model = entry.Model(parse(entry.Config, block, path), vocab_size)
+    model: Model = entry.Model(configure(block, path), vocab_size)
     return model

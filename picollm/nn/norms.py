@@ -5,7 +5,8 @@ from typing import Literal
 from torch import nn
 
 Norm = Literal["layernorm", "rmsnorm"]
+EPS = 1e-5  # of GPT-2, Llama 3 and gpt-oss
 
 
-def norm(kind: Norm, width: int, bias: bool) -> nn.Module:
-    return nn.RMSNorm(width, eps=1e-5) if kind == "rmsnorm" else nn.LayerNorm(width, bias=bias)
+def norm(kind: Norm, width: int, bias: bool, eps: float = EPS) -> nn.Module:
+    return nn.RMSNorm(width, eps=eps) if kind == "rmsnorm" else nn.LayerNorm(width, eps=eps, bias=bias)

@@ -4,7 +4,10 @@ Two repairs of its failure on longer sequences: a norm on every head's output, w
 number of tokens averaged over (arXiv 2504.02827), and logits that grow with the logarithm of that number, so that
 weights stay as sharp (scalable softmax, arXiv 2501.19399).
 
-Shapes: B batch, H heads, T new tokens, S tokens so far, K head width.
+Groups of query heads may share a key and value head (arXiv 2305.13245), a token may see a window of the last tokens alone
+(arXiv 1904.10509), and a sink, a learned logit a head, may take weight that no token deserves (gpt-oss; arXiv 2309.17453).
+
+Shapes: B batch, H heads, G key-value heads, T new tokens, S tokens so far, or as many as a window needs, K head width.
 """
 
 from typing import Literal
@@ -13,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from picollm.nn.norms import EPS
 from picollm.nn.positions import alibi_slopes
 from picollm.nn.taps import Recorder, Tap
 
@@ -28,7 +32,7 @@ class KVCache:
         self.count = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """k, v: (B, H, T, K) -> all keys and values so far (B, H, S, K), as views."""
+        """k, v: (B, G, T, K) -> all keys and values so far (B, G, S, K), as views."""
         end = self.count + k.shape[2]
         assert end <= self.keys.shape[2], f"the cache was made for {self.keys.shape[2]} tokens"
         self.keys[:, :, self.count : end] = k
@@ -37,18 +41,46 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
+class WindowCache:
+    """Keys and values of those tokens alone that the next one still sees: constant in size however long the context."""
+
+    def __init__(self, batch: int, heads: int, window: int, width: int, like: Tensor) -> None:
+        self.window, self.count = window, 0
+        self.keys = self.values = like.new_empty(batch, heads, 0, width)
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """k, v: (B, G, T, K) -> keys and values that any of these T tokens sees, themselves included (B, G, S, K)."""
+        k, v = torch.cat((self.keys, k), 2), torch.cat((self.values, v), 2)
+        gone = max(0, k.shape[2] - self.window + 1)
+        self.keys, self.values, self.count = k[:, :, gone:], v[:, :, gone:], self.count + k.shape[2] - self.keys.shape[2]
+        return k, v
+
+
 class SoftmaxKernel(nn.Module):
     slopes: Tensor
 
-    def __init__(self, n_head: int, width: int, alibi: bool, scale: Scale, output_norm: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        n_head: int,
+        width: int,
+        alibi: bool,
+        scale: Scale,
+        output_norm: bool,
+        dropout: float,
+        n_kv_head: int | None = None,
+        window: int | None = None,
+        sinks: bool = False,
+    ) -> None:
+        """A `window` counts the token itself. None: as many key-value heads as heads, and every token so far is seen."""
         super().__init__()
-        self.n_head, self.width, self.dropout = n_head, width, dropout
+        self.n_head, self.n_kv_head, self.width, self.window, self.dropout = n_head, n_kv_head or n_head, width, window, dropout
         self.register_buffer("slopes", alibi_slopes(n_head) if alibi else None, persistent=False)
         self.sharpness = nn.Parameter(torch.full((n_head,), 0.43)) if scale == "log" else None  # 1 / log 10: as usual over ten tokens
-        self.norm = nn.RMSNorm(width, eps=1e-5) if output_norm else None
+        self.norm = nn.RMSNorm(width, eps=EPS) if output_norm else None
+        self.sinks = nn.Parameter(torch.zeros(n_head)) if sinks else None  # 0: as much as a key without any likeness
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, tap: Tap, site: str, memory: KVCache | None, start: int) -> Tensor:
-        """(B, H, T, K) three times -> (B, H, T, K); a `memory` holds the tokens before and then these too."""
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, tap: Tap, site: str, memory: KVCache | WindowCache | None, start: int) -> Tensor:
+        """q (B, H, T, K), k and v (B, G, T, K) -> (B, H, T, K); a `memory` holds the tokens before and then these too."""
         if self.sharpness is not None:
             counts = torch.arange(start + 1, start + 1 + q.shape[2], device=q.device, dtype=q.dtype)[:, None]
             q = q * (self.sharpness[:, None, None] * counts.log())
@@ -57,31 +89,51 @@ class SoftmaxKernel(nn.Module):
             k, v = memory.append(k, v)
         S = k.shape[2]
         bias: Tensor | None = None
-        if self.slopes is not None:
-            bias = self._bias(T, S)
-        elif 1 < T < S:  # a single new token sees everything; without tokens before, the kernel masks by itself
-            bias = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+        if self.slopes is not None or self.sinks is not None:
+            bias = self._bias(T, S, q)
+        elif 1 < T < S or (self.window is not None and self.window < S):
+            bias = self._seen(T, S, q.device)  # else a single new token sees everything, or the kernel masks by itself
+        if self.sinks is not None:
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))  # a key and a value of zeros: the logit is the sink's alone
+        k, v = self._of_heads(k), self._of_heads(v)
         dropout = self.dropout if self.training else 0.0
         z = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=bias is None and T == S)
         return z if self.norm is None else self.norm(z)
 
-    def _bias(self, T: int, S: int) -> Tensor:
-        """(H, T, S): ALiBi, the cost of a key's distance; the last of S tokens is the last of T."""
-        positions = torch.arange(S, device=self.slopes.device)
-        back = positions[S - T :, None] - positions
-        return (-self.slopes[:, None, None] * back).masked_fill(back < 0, float("-inf"))
+    def _of_heads(self, x: Tensor) -> Tensor:
+        """(B, G, S, K) -> (B, H, S, K): each shared head once for every head that reads it."""
+        return x if self.n_kv_head == self.n_head else x.repeat_interleave(self.n_head // self.n_kv_head, 1)
 
-    def empty(self, batch: int, length: int, like: Tensor) -> KVCache:
-        return KVCache(batch, self.n_head, length, self.width, like)
+    def _seen(self, T: int, S: int, device: torch.device) -> Tensor:
+        """(T, S): who sees whom; the last of S tokens is the last of T."""
+        seen = torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
+        return seen if self.window is None else seen.triu(S - T - self.window + 1)
+
+    def _bias(self, T: int, S: int, like: Tensor) -> Tensor:
+        """(H or 1, T, S), or one column more for the sinks, (H, T, S + 1): what is added to the scores."""
+        hidden = ~self._seen(T, S, like.device)
+        if self.slopes is not None:  # the cost of a key's distance
+            positions = torch.arange(S, device=like.device)
+            costs = -self.slopes[:, None, None] * (positions[S - T :, None] - positions)
+        else:
+            costs = like.new_zeros(1, T, S)
+        costs = costs.masked_fill(hidden, float("-inf"))
+        if self.sinks is None:
+            return costs
+        return torch.cat((costs.expand(self.n_head, T, S), self.sinks[:, None, None].expand(-1, T, 1)), -1)
+
+    def empty(self, batch: int, length: int, like: Tensor) -> KVCache | WindowCache:
+        if self.window is not None and self.window < length:
+            return WindowCache(batch, self.n_kv_head, self.window, self.width, like)
+        return KVCache(batch, self.n_kv_head, length, self.width, like)
 
     def weights(self, recorder: Recorder, site: str) -> Tensor:
-        """The attention matrix of a recorded pass, for looking at it: (B, H, T, T), rows sum to 1."""
-        q, k = recorder[f"{site}q"], recorder[f"{site}k"]
+        """The attention matrix of a recorded pass, for looking at it: (B, H, T, T), rows sum to 1, or to what sinks leave of it."""
+        q, k = recorder[f"{site}q"], self._of_heads(recorder[f"{site}k"])
         T = q.shape[2]
         scores = q @ k.mT * q.shape[-1] ** -0.5
         if self.sharpness is not None:
             scores = scores * (self.sharpness[:, None, None] * torch.arange(1, T + 1, device=q.device, dtype=q.dtype)[:, None].log())
-        if self.slopes is not None:
-            scores = scores + self._bias(T, T)
-        above = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
-        return scores.masked_fill(above, float("-inf")).softmax(-1)
+        if self.sinks is not None:
+            scores = F.pad(scores, (0, 1))
+        return (scores + self._bias(T, T, q)).softmax(-1)[..., :T]

@@ -25,7 +25,7 @@ FORMAT = 1
 def save_model(folder: Path, model: models.Model, facts: dict[str, Any]) -> None:
     """`facts` (the model's block in params.yaml, its tokenizer, fingerprint, ...) stand in config.json beside the weights."""
     weights = {name: value for name, value in model.state_dict().items() if not _is_tied_copy(model, name)}
-    _save(folder / "model.safetensors", weights)
+    save_tensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", {"format": FORMAT, "vocab_size": model.vocab_size, **facts})
 
 
@@ -45,7 +45,7 @@ def load_model(folder: Path) -> models.Model:
     """The model in evaluation mode, on the CPU. Raises UserError for a folder that is missing, truncated or of another model."""
     config = read_config(folder)
     model = models.build(config["model"], config["vocab_size"], f"{folder / 'config.json'}: model")
-    _fill(model, _load(folder / "model.safetensors"), folder)
+    fill(model, _load(folder / "model.safetensors"), folder)
     return model.eval()
 
 
@@ -58,7 +58,7 @@ def save_training(folder: Path, model: models.Model, optimizer: "Optimizer", fac
     if model.device.type == "cuda":  # dropout draws where the model is
         tensors["random_cuda"] = torch.cuda.get_rng_state(model.device)
     name = f"training-{facts['step']}.safetensors"
-    _save(folder / name, tensors)
+    save_tensors(folder / name, tensors)
     write_json(folder / "training.json", {**facts, "file": name})
     for old in folder.glob("training-*.safetensors"):
         if old.name != name:
@@ -76,7 +76,7 @@ def load_training(folder: Path, model: models.Model, optimizer: "Optimizer") -> 
     torch.set_rng_state(tensors["random"])
     if model.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random_cuda"], model.device)
-    _fill(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}, folder)
+    fill(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}, folder)
     whole = optimizer.state_dict()
     whole["state"] = {}
     for name, value in tensors.items():
@@ -106,10 +106,11 @@ def _is_tied_copy(model: models.Model, name: str) -> bool:
     return name == "head.weight" and bool(getattr(model.config, "tie_embeddings", False))
 
 
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Raises OSError with the number of what went wrong, as any other writing does."""
     with atomic(path) as temporary:
         try:
-            save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary)
+            save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary, metadata)
         except SafetensorError as error:  # its Rust side wraps "No space left on device (os error 28)"
             number = re.search(r"os error (\d+)", str(error))
             code = int(number[1]) if number else errno.EIO
@@ -125,7 +126,8 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: truncated or not a safetensors file ({error}); remove it and train the run again (dvc repro)") from error
 
 
-def _fill(model: models.Model, weights: dict[str, Tensor], folder: Path) -> None:
+def fill(model: models.Model, weights: dict[str, Tensor], folder: Path) -> None:
+    """Put `weights`, which came from `folder`, into the model. Raises UserError when they are not exactly its own."""
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:

@@ -19,6 +19,7 @@ class Recipe:
     examples: int | None = None  # of the stored ones: so many sequences, or documents of each source of a text
     batch_size: int = 64  # sequences
     initial_state: Literal["zeros", "passed", "random"] = "zeros"  # of recurrent models, see picollm/training/initial_states.py
+    init_embedding_from: str | None = None  # CHECKPOINT@DIGEST, see picollm/training/embeddings.py
     context: int = 128  # tokens of a text window; other sequences have lengths of their own
     optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3

@@ -9,6 +9,7 @@ from picollm import models
 from picollm.files import read_json, write_json
 from picollm.tokens import TokenFolder
 from picollm.training import batches, checkpoints
+from picollm.training.embeddings import start_from
 from picollm.training.loop import Log, train
 from picollm.training.recipe import Run
 
@@ -24,7 +25,10 @@ def train_seed(
     if (folder / "result.json").exists():
         return dict(read_json(folder / "result.json"))
     checkpoints.seed_everything(seed)
-    model = models.build(run.model, tokens.vocab_size, f"runs.{name}.model").to(device)
+    model = models.build(run.model, tokens.vocab_size, f"runs.{name}.model")
+    if run.training.init_embedding_from is not None:
+        start_from(model, run.training.init_embedding_from, tokens.header["tokenizer"], f"runs.{name}.training.init_embedding_from")
+    model = model.to(device)
     feed, steps = batches.training(tokens, run.training, seed)
     facts = {
         "run": name,

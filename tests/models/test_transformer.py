@@ -6,7 +6,8 @@ import torch
 from picollm import models
 from picollm.config import parse
 from picollm.errors import UserError
-from picollm.models.transformer import Config, Model, attention_matrices
+from picollm.models.transformer import Config, Model
+from picollm.nn.decoder import attention_matrices
 from picollm.nn.taps import Recorder
 
 V = 17
@@ -88,6 +89,61 @@ def test_the_residual_stream_is_a_sum(model, ids):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("position", ["pre", "post", "both"])
+def test_norms_stand_where_their_name_says(position, ids):
+    model, r = build(norm_position=position), Recorder()
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    model(ids, tap=r)
+    block, x = model.blocks[1], r["1.resid_pre"]
+
+    def norm(name, y):
+        return getattr(block, f"norm_{name}")(y)
+
+    def attention(y):
+        return block.attention(y)
+
+    if position == "pre":
+        mid = x + attention(norm("attention", x))
+        after = mid + block.mlp(norm("mlp", mid))
+    elif position == "post":
+        mid = norm("attention", x + attention(x))
+        after = norm("mlp", mid + block.mlp(mid))
+        assert torch.equal(r["ln_f"], r["1.resid_post"])
+    else:
+        mid = x + norm("attention_out", attention(norm("attention", x)))
+        after = mid + norm("mlp_out", block.mlp(norm("mlp", mid)))
+    torch.testing.assert_close(r["1.resid_mid"], mid)
+    torch.testing.assert_close(r["1.resid_post"], after)
+
+
+@torch.no_grad()
+def test_normed_queries_and_keys_have_one_size_until_they_turn(ids):
+    model, r = build(qk_norm=True, n_kv_head=2), Recorder()
+    model(ids, tap=r)
+    assert r["0.q"].shape == (2, 4, 9, 8)
+    assert r["0.k"].shape == (2, 2, 9, 8)
+    for name in "qk":
+        torch.testing.assert_close(r[f"0.{name}"].square().mean(-1), torch.ones(r[f"0.{name}"].shape[:-1]), atol=0.05, rtol=0)
+
+
+def test_windows_alternate_as_in_gpt_oss():
+    model = build(n_layer=5, sliding_window=4, full_every=2)
+    assert [attention.kernel.window for attention in model.attentions] == [4, None, 4, None, 4]
+    assert [attention.kernel.window for attention in build(n_layer=6, sliding_window=4, full_every=3).attentions] == [4, 4, None, 4, 4, None]
+
+
+@torch.no_grad()
+def test_logits_that_are_not_finite_are_an_error_outside_of_training(ids):
+    model = build()
+    assert torch.equal(model.logits(ids), model(ids))
+    model.blocks[0].mlp.up.bias[0] = float("nan")
+    with pytest.raises(UserError, match=r"^model: its logits are not finite; "):
+        model.logits(ids)
+    assert model.train().logits(ids).isnan().any()  # where the loop says which step, and what to do
+
+
+@torch.no_grad()
 def test_the_matrices_are_those_that_made_the_output(model, ids):
     r = Recorder()
     model(ids, tap=r)
@@ -119,13 +175,15 @@ def test_only_positions_tell_an_order_apart():
 
 
 def size(config):
-    D, inner = config.d_model, config.inner_width
+    D, inner, H, G, K = config.d_model, config.inner_width, config.n_head, config.n_kv_head or config.n_head, config.width
     bias = int(config.bias)
+    qkv_bias = bias if config.qkv_bias is None else int(config.qkv_bias)
     norm = D * (1 if config.norm == "rmsnorm" else 1 + bias)
-    up = 2 * inner if config.activation == "swiglu" else inner
-    layer = 2 * norm + 3 * D * (D + bias) + D * (D + bias) + up * (D + bias) + D * (inner + bias)
+    up = 2 * inner if config.activation.startswith("swiglu") else inner
+    attention = (H + 2 * G) * K * (D + qkv_bias) + D * (H * K + bias) + H * config.sinks + 2 * K * config.qk_norm
+    layer = (4 if config.norm_position == "both" else 2) * norm + attention + up * (D + bias) + D * (inner + bias)
     table = config.block_size * D if config.positions == "learned" else 0
-    return V * D * (1 if config.tie_embeddings else 2) + table + config.n_layer * layer + norm
+    return V * D * (1 if config.tie_embeddings else 2) + table + config.n_layer * layer + norm * (config.norm_position != "post")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +195,10 @@ def size(config):
         {"norm": "rmsnorm", "activation": "swiglu"},
         {"bias": False, "tie_embeddings": False},
         {"d_ff": 50},
+        {"norm_position": "post"},
+        {"norm_position": "both", "activation": "relu2"},
+        {"n_kv_head": 2, "head_width": 6, "qk_norm": True},
+        {"sinks": True, "sliding_window": 4, "activation": "swiglu_clamped", "bias": False, "qkv_bias": True},
     ],
     ids=str,
 )
@@ -183,6 +245,26 @@ def test_initial_weights_are_those_of_gpt2():
             {"attention": "convolution", "short_conv": 4, "positions": "alibi"},
             "runs.a.model.positions: alibi is a cost on attention, and a convolution has none",
         ),
+        ({"n_layer": 11}, "runs.a.model.n_layer: 11 blocks are more than 10, which takes long on a CPU; lower it, or set allow_deep: true"),
+        ({"n_kv_head": 3}, "runs.a.model.n_kv_head: 3 does not divide n_head 4; choose a divisor"),
+        ({"n_kv_head": 0}, "runs.a.model.n_kv_head: must be at least 1, not 0"),
+        ({"attention": "linear", "n_kv_head": 2}, "runs.a.model.n_kv_head: attention linear has no such option; remove it"),
+        ({"attention": "gated", "qk_norm": True}, "runs.a.model.qk_norm: attention gated has no such option; remove it"),
+        ({"attention": "delta", "sinks": True}, "runs.a.model.sinks: attention delta has no such option; remove it"),
+        ({"attention": "linear", "sliding_window": 8}, "runs.a.model.sliding_window: attention linear has no such option; remove it"),
+        ({"sliding_window": 0}, "runs.a.model.sliding_window: must be at least 1, not 0"),
+        ({"full_every": 2}, "runs.a.model.full_every: without a sliding_window every layer sees everything"),
+        ({"full_every": 1, "sliding_window": 4}, "runs.a.model.full_every: must be at least 2, not 1"),
+        ({"head_width": 7}, "runs.a.model.head_width: gives heads of odd width 7, which rope cannot turn in pairs"),
+        (
+            {"attention": "convolution", "short_conv": 4, "positions": "none", "head_width": 8},
+            "runs.a.model.head_width: attention convolution has no such option",
+        ),
+        ({"yarn_factor": 0.5}, "runs.a.model.yarn_factor: must be at least 1, not 0.5"),
+        ({"yarn_factor": 2.0, "positions": "none"}, "runs.a.model.yarn_factor: stretches rope, and positions are none; remove it"),
+        ({"norm_eps": 0.0}, "runs.a.model.norm_eps: must be above 0, not 0.0"),
+        ({"norm_position": "sandwich"}, "runs.a.model.norm_position: input should be 'pre', 'post' or 'both'"),
+        ({"init": "xavier"}, "runs.a.model.init: input should be 'gpt2', 'scaled_normal', 'xavier_uniform' or 'torch_default'"),
         ({"short_conv": 1}, "runs.a.model.short_conv: 1 tokens; give at least 2, or 0 for none"),
         ({"n_heads": 2}, "runs.a.model.n_heads: unknown parameter (did you mean 'n_head'? known:"),
         ({"d_model": "128"}, 'runs.a.model.d_model: input should be a valid integer, not "128"'),

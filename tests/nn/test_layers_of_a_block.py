@@ -40,6 +40,24 @@ def test_swiglu_mlp_is_its_formula(x):
     torch.testing.assert_close(mlp(x), (gate * gate.sigmoid() * value) @ mlp.down.weight.T)
 
 
+@pytest.mark.parametrize(
+    ("activation", "formula"),
+    [("gelu_tanh", lambda a: 0.5 * a * (1 + (0.7978845608 * (a + 0.044715 * a**3)).tanh())), ("relu2", lambda a: a.clamp(min=0) ** 2)],
+)
+def test_mlps_of_other_activations_are_their_formulas(x, activation, formula):
+    mlp = MLP(8, 12, activation, bias=True)
+    torch.testing.assert_close(mlp(3 * x), formula(3 * x @ mlp.up.weight.T + mlp.up.bias) @ mlp.down.weight.T + mlp.down.bias)
+
+
+def test_the_clamped_swiglu_is_its_formula(x):
+    mlp = MLP(8, 12, "swiglu_clamped", bias=True)
+    gate, value = (40 * x @ mlp.up.weight.T + mlp.up.bias).chunk(2, -1)
+    assert gate.max() > 7 > -7 > gate.min()
+    assert value.max() > 7 > -7 > value.min()
+    gate, value = gate.clamp(max=7), value.clamp(-7, 7)
+    torch.testing.assert_close(mlp(40 * x), (gate * (1.702 * gate).sigmoid() * (value + 1)) @ mlp.down.weight.T + mlp.down.bias)
+
+
 def test_taps_of_the_mlp_stand_before_and_after_the_activation(x):
     recorder, mlp = Recorder(), MLP(8, 12, "gelu", bias=True)
     mlp(x, recorder, "3.")

@@ -80,3 +80,21 @@ def test_sinusoids_are_those_of_the_paper(length, half, start):
         angle = (start + row) / 10_000 ** (2 * i / (2 * half))
         assert float(table[row, 2 * i]) == pytest.approx(math.sin(angle), abs=1e-6)
         assert float(table[row, 2 * i + 1]) == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+@pytest.mark.parametrize(("width", "theta", "factor", "length"), [(64, 150_000.0, 32.0, 4096), (16, 10_000.0, 4.0, 64), (8, 1000.0, 2.0, 16)])
+def test_yarn_is_that_of_transformers(width, theta, factor, length):
+    from transformers import GptOssConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    rope = {"rope_type": "yarn", "rope_theta": theta, "factor": factor, "original_max_position_embeddings": length, "truncate": False}
+    frequency, size = ROPE_INIT_FUNCTIONS["yarn"](GptOssConfig(head_dim=width, rope_parameters=rope), None)
+    turn = Rotary(width, theta, 3, factor, length).turn
+    torch.testing.assert_close(turn.abs(), torch.full_like(turn.abs(), size))
+    torch.testing.assert_close(turn[2].angle(), torch.atan2((2 * frequency).sin(), (2 * frequency).cos()))
+
+
+def test_a_stretched_turn_has_its_derivative():
+    rotary = Rotary(4, 100.0, 5, 4.0, 16)
+    rotary.turn = rotary.turn.to(torch.complex128)
+    assert torch.autograd.gradcheck(rotary, torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picollm.nn.positions import alibi_slopes
-from picollm.nn.softmax_attention import KVCache, SoftmaxKernel
+from picollm.nn.softmax_attention import KVCache, SoftmaxKernel, WindowCache
 from picollm.nn.taps import Recorder, untapped
 
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
@@ -106,3 +106,76 @@ def test_an_output_norm_keeps_the_size_of_a_mean_over_many_tokens():
     for norm, falls in ((False, True), (True, False)):
         z = attend(kernel(1, output_norm=norm), 0.01 * q, 0.01 * k, v)[0, 0]
         assert (float(z[-20:].std()) < 0.2 * float(z[:2].std())) == falls
+
+
+H = 4
+shapes = {"n_kv_head": st.sampled_from([1, 2, 4]), "window": st.sampled_from([None, 1, 3, 8]), "sinks": st.booleans(), "alibi": st.booleans()}
+
+
+def special(alibi=False, **settings):
+    torch.manual_seed(0)
+    made = SoftmaxKernel(H, 8, alibi, "constant", False, 0.0, **settings).eval()
+    if made.sinks is not None:
+        made.sinks.data.normal_()
+    return made
+
+
+def draw_groups(T, n_kv_head, seed):
+    q, k, v = draw(2, H, T, seed)
+    return q, k[:, :n_kv_head], v[:, :n_kv_head]
+
+
+@EXAMPLES
+@given(T=st.integers(1, 24), seed=st.integers(0, 99), **shapes)
+def test_groups_windows_and_sinks_are_their_formulas(T, seed, n_kv_head, window, sinks, alibi):
+    q, k, v = draw_groups(T, n_kv_head, seed)
+    module = special(alibi, n_kv_head=n_kv_head, window=window, sinks=sinks)
+    out = attend(module, q, k, v)
+    for head in range(H):
+        group = head // (H // n_kv_head)
+        for t in range(T):
+            seen = range(max(0, t - window + 1) if window else 0, t + 1)
+            costs = torch.tensor([float(alibi) * float(alibi_slopes(H)[head]) * (t - s) for s in seen])
+            weight = (q[:, head, t : t + 1] @ k[:, group, seen].mT / 8**0.5 - costs).exp()[:, 0]
+            total = weight.sum(-1, keepdim=True) + (module.sinks[head].exp().detach() if sinks else 0)
+            torch.testing.assert_close(out[:, head, t], ((weight / total)[:, None] @ v[:, group, seen])[:, 0], atol=1e-5, rtol=1e-5)
+
+
+@EXAMPLES
+@given(T=st.integers(1, 24), seed=st.integers(0, 99), **shapes)
+def test_the_matrix_to_look_at_is_the_one_applied_with_them_too(T, seed, n_kv_head, window, sinks, alibi):
+    q, k, v = draw_groups(T, n_kv_head, seed)
+    module = special(alibi, n_kv_head=n_kv_head, window=window, sinks=sinks)
+    matrix = weights(module, q, k)
+    torch.testing.assert_close(matrix @ v.repeat_interleave(H // n_kv_head, 1), attend(module, q, k, v), atol=1e-5, rtol=1e-5)
+    assert (matrix.sum(-1) < 1).all() if sinks else torch.allclose(matrix.sum(-1), torch.ones(2, H, T))
+
+
+@EXAMPLES
+@given(T=st.integers(1, 40), seed=st.integers(0, 99), spare=st.integers(0, 5), data=st.data(), **shapes)
+def test_their_caches_filled_in_any_cuts_give_the_whole(T, seed, spare, data, n_kv_head, window, sinks, alibi):
+    q, k, v = draw_groups(T, n_kv_head, seed)
+    module = special(alibi, n_kv_head=n_kv_head, window=window, sinks=sinks)
+    cuts = sorted(data.draw(st.sets(st.integers(1, T), max_size=6)) | {T})
+    cache, outputs = module.empty(2, T + spare, q), []
+    for start, end in zip([0, *cuts], cuts, strict=False):
+        outputs.append(attend(module, q[:, :, start:end], k[:, :, start:end], v[:, :, start:end], cache))
+    torch.testing.assert_close(torch.cat(outputs, 2), attend(module, q, k, v), atol=1e-5, rtol=1e-5)
+    assert cache.count == T
+
+
+def test_a_window_keeps_no_more_than_it_sees_and_a_group_its_heads_once():
+    module = special(n_kv_head=2, window=5)
+    q, k, v = draw_groups(30, 2, 0)
+    cache = module.empty(2, 30, q)
+    assert isinstance(cache, WindowCache)
+    for start, end in ((0, 12), (12, 13), (13, 30)):
+        attend(module, q[:, :, start:end], k[:, :, start:end], v[:, :, start:end], cache)
+        assert cache.keys.shape == cache.values.shape == (2, 2, 4, 8)
+    assert isinstance(module.empty(2, 5, q), KVCache)  # as long as the window: nothing is ever dropped
+
+
+def test_a_sink_learns():
+    module = special(sinks=True)
+    module(*draw(1, H, 5), None, untapped, "", None, 0).square().sum().backward()
+    assert (module.sinks.grad.abs() > 0).all()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from picollm import cli, load, models
+from picollm import cli, load, models, registry
 from picollm.config import parse, read
 from picollm.errors import exit_on_user_error
 from picollm.generation.samples import Samples, sample_all
@@ -121,7 +121,7 @@ PARAMETERS = [
     ("untrained: 1", "untraind: 1", "interpret.untraind: unknown parameter (did you mean 'untrained'? "),
     # names of things
     (LSTM, "kind: lstmm", "runs.writer.model.kind: unknown 'lstmm' (did you mean 'lstm'? "),
-    (LSTM, "d_model: 16", "runs.writer.model.kind: unknown None (known: kgram, lstm, transformer)"),
+    (LSTM, "d_model: 16", "runs.writer.model.kind: unknown None (known: gpt2, "),
     ("task: story", "task: stroy", "runs.writer.task: unknown 'stroy' (did you mean 'story'? "),
     ("kind: numeric", "kind: numeral", "tasks.numbers.kind: unknown 'numeral' (did you mean 'numeric'? "),
     ("kind: chars", "kind: char", "tasks.story.tokenizer.kind: unknown 'char' (did you mean 'chars'? "),
@@ -504,7 +504,7 @@ def test_dvc_stops_before_any_work_and_nothing_is_lost(laid):
     assert ended.returncode != 0
     assert laid.checkout.stages(ended.stdout) == {"check"}
     assert [line for line in ended.stderr.splitlines() if line.startswith("error: ")] == [
-        "error: runs.writer.model.kind: unknown 'lstmm' (did you mean 'lstm'? known: kgram, lstm, transformer)"
+        f"error: runs.writer.model.kind: unknown 'lstmm' (did you mean 'lstm'? known: {', '.join(registry.names('models'))})"
     ]
     assert "Traceback" not in ended.stderr
     assert laid.files() == before
