@@ -28,7 +28,7 @@ def stream(model: Model, prompt: Tensor, length: int, sampling: Sampling, seed: 
     state = model.empty_state(prompt.shape[0], T + length)
     ids = prompt.to(model.device)
     for _ in range(length):
-        chosen = choose(model(ids, state=state)[:, -1], sampling, generator)
+        chosen = choose(model.logits(ids, state)[:, -1], sampling, generator)
         yield chosen
         ids = chosen.unsqueeze(1)
 
