@@ -13,6 +13,7 @@ import torch
 from picollm import load, models
 from picollm.errors import UserError
 from picollm.files import write_csv, write_json
+from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import Document
 from picollm.tasks.text.raw import writing
 from picollm.tokens import write_split
@@ -76,7 +77,7 @@ def model_of(size: int) -> models.Model:
 
 
 def save_parquet(folder: Path, size: int) -> None:
-    with writing(folder / "train.parquet", known=False) as split:
+    with writing(folder / "train.parquet", Config(kind="text", source="notebook")) as split:
         for part in range(8):
             split.add(Document(noise(size // 4 + part), "train"))
             split.flush()

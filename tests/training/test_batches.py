@@ -158,7 +158,7 @@ def follows(ids, targets, config):
             elif config.kind == "recall":
                 assert target == row[row.index(row[t]) + 1]
             else:
-                assert (target - row[t] + 1) % 127 in range(4)
+                assert (target - row[t] + 1) % config.values in range(4)
                 assert row[t + 1 : t + 2] in ([], [target])
 
 

@@ -1,12 +1,18 @@
 """Starting from another run's embeddings: the numbers named, and no others."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from picollm import models
+from picollm import load, models
 from picollm.errors import UserError
+from picollm.tokens import open_tokens, write_header, write_split
 from picollm.training.checkpoints import save_model
 from picollm.training.embeddings import digest, start_from
+from picollm.training.recipe import Recipe, Run
+from picollm.training.seeds import train_seed
 
 V, D = 11, 16
 PATH = "runs.a.training.init_embedding_from"
@@ -82,3 +88,19 @@ def test_the_digest_knows_shape_and_numbers():
     table = torch.arange(6.0)
     assert digest(table.view(2, 3)) == digest(table.view(2, 3).clone())
     assert len({digest(table.view(2, 3)), digest(table.view(3, 2)), digest(table.view(2, 3) + 1e-6)}) == 3
+
+
+def test_a_training_starts_from_them(donor, tmp_path):
+    table, reference = donor
+    rows = np.random.default_rng(0).integers(0, V - 1, (8, 6))
+    folder = tmp_path / "tokens"
+    splits = {name: write_split(folder, name, [rows.astype(np.uint16)], V, 6) for name in ("train", "validation")}
+    write_header(folder, kind="numeric", vocab_size=V, tokenizer=TOKENIZER, splits=splits)
+    block = {"kind": "transformer", "d_model": D, "n_head": 2, "n_layer": 1}
+    recipe = Recipe(epochs=1, data="fixed", lr=1e-9, log_every=1, validate_every=1, init_embedding_from=reference)
+    run = Run("t", 1, recipe, block)
+    train_seed(run, "a", open_tokens(folder), 0, "mark", torch.device("cpu"), tmp_path / "work", lambda rows: None)
+    torch.testing.assert_close(load(tmp_path / "work/checkpoint").embed.weight.detach(), table, atol=1e-6, rtol=0)
+    wrong = replace(run, training=replace(recipe, init_embedding_from=str(tmp_path)))
+    with pytest.raises(UserError, match=f"^{PATH}: .* gives no digest"):
+        train_seed(wrong, "a", open_tokens(folder), 0, "mark", torch.device("cpu"), tmp_path / "other", lambda rows: None)
