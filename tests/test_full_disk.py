@@ -77,7 +77,7 @@ def model_of(size: int) -> models.Model:
 
 
 def save_parquet(folder: Path, size: int) -> None:
-    with writing(folder / "train.parquet", Config(kind="text", source="notebook")) as split:
+    with writing(folder / "train.parquet", Config(kind="text", source="notebook", tokenizer={"kind": "chars"})) as split:
         for part in range(8):
             split.add(Document(noise(size // 4 + part), "train"))
             split.flush()
