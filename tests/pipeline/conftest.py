@@ -139,7 +139,7 @@ def built(tmp_path_factory) -> Checkout:
     record.mkdir()
     (recorder / "sitecustomize.py").write_text(RECORDER)
     recording = {**checkout.environment, "PYTHONPATH": str(recorder), "RECORD_IMPORTS": str(record)}
-    checkout.log = Checkout(path=path, environment=recording).run("dvc", "repro").stdout
+    checkout.log = Checkout(path=path, environment=recording).run("dvc", "repro", timeout=900).stdout  # whatever else the machine does
     checkout.imports = record
     checkout.run("git", "add", "-A")
     checkout.run("git", "commit", "-q", "-m", "its results")
