@@ -1,7 +1,7 @@
 """Models to and from the folders of Hugging Face transformers, which itself is not needed for it.
 
 A file of this folder is an architecture: its `CLASS`, what a model of ours `NEEDS` to be one, what a config.json must have as
-`FIXED`, and how config.json (`describe`, `block`) and weights (`links`) correspond.
+`FIXED` (with `ABSENT`, where leaving a key out means something else), and how config.json (`describe`, `block`) and weights (`links`) correspond.
 """
 
 from dataclasses import MISSING, asdict, fields
@@ -18,7 +18,7 @@ from picollm.errors import UserError
 from picollm.exchange import _tokenizers
 from picollm.exchange._links import to_ours, to_theirs
 from picollm.files import read_json, write_json, write_text
-from picollm.nn.decoder import Config
+from picollm.nn.decoder import DEEP, Config
 from picollm.tokenizers._shared import END
 from picollm.training import checkpoints
 
@@ -62,8 +62,9 @@ def import_(source: Path, target: Path) -> list[str]:
     if kind not in registry.names("exchange"):
         raise UserError(f"{source / 'config.json'}: model_type {kind} has no counterpart here (known: {', '.join(registry.names('exchange'))})")
     architecture = _load(kind)
+    implied = {**architecture.FIXED, **getattr(architecture, "ABSENT", {})}
     for key, value in architecture.FIXED.items():
-        if theirs.get(key, _their_default(kind, key, value)) != value:
+        if theirs.get(key, implied[key]) != value:
             raise UserError(f"{source / 'config.json'}: {key} {theirs.get(key, 'as by default')} has no counterpart here, which has {value} alone")
     block = _block(architecture, theirs, source)
     config = models.configure(block, f"{source / 'config.json'}: model")
@@ -94,11 +95,7 @@ def _must_be_empty(target: Path) -> None:
 
 def _fitting(config: Config, checkpoint: Path) -> str:
     """The architecture that has all of the model's options. Raises UserError that names what the nearest one lacks."""
-    has = asdict(config)
-    if config.n_kv_head == config.n_head:
-        has["n_kv_head"] = None
-    if config.width * config.n_head == config.d_model:
-        has["head_width"] = None
+    has = _plain(asdict(config))
     defaults = {field.name: field.default for field in fields(Config) if field.default is not MISSING}
     lacks: dict[str, list[str]] = {}
     for kind in registry.names("exchange"):
@@ -110,13 +107,15 @@ def _fitting(config: Config, checkpoint: Path) -> str:
     return nearest
 
 
+def _plain(block: dict[str, Any]) -> dict[str, Any]:
+    """A block whose heads are said in the one way, None where the others imply the number."""
+    shared, width = block.get("n_kv_head"), block.get("head_width")
+    implied = {"n_kv_head": shared == block["n_head"], "head_width": (width or 0) * block["n_head"] == block["d_model"]}
+    return block | {name: None for name, known in implied.items() if known}
+
+
 def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
-
-
-def _their_default(kind: str, key: str, value: Any) -> Any:
-    """Of a key that config.json leaves out: as we need it, but for the two whose default there is another."""
-    return {("gpt_neox", "use_parallel_residual"): True, ("gpt_oss", "num_local_experts"): 128}.get((kind, key), value)
 
 
 def _block(architecture: ModuleType, theirs: dict[str, Any], source: Path) -> dict[str, Any]:
@@ -127,16 +126,12 @@ def _block(architecture: ModuleType, theirs: dict[str, Any], source: Path) -> di
         raise UserError(f"{source / 'config.json'}: says nothing of {error.args[0]}; complete it") from error
     except ValueError as error:
         raise UserError(f"{source / 'config.json'}: {error} have no counterpart here") from error
-    if ours["n_layer"] > 10:
+    if ours["n_layer"] > DEEP:
         ours["allow_deep"] = True
     if ours.get("qkv_bias") == ours.get("bias", True):
         ours["qkv_bias"] = None
-    if ours.get("n_kv_head") == ours["n_head"]:
-        ours["n_kv_head"] = None
-    if (ours.get("head_width") or 0) * ours["n_head"] == ours["d_model"]:
-        ours["head_width"] = None
     defaults = {field.name: field.default for field in fields(Config)}
-    return {"kind": "transformer", **{key: value for key, value in ours.items() if value != defaults[key]}}
+    return {"kind": "transformer", **{key: value for key, value in _plain(ours).items() if value != defaults[key]}}
 
 
 def _read_weights(source: Path, prefix: str) -> dict[str, Tensor]:

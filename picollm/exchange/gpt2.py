@@ -19,8 +19,12 @@ def describe(c: Config) -> dict[str, Any]:
     return {**sizes, **dropout, "activation_function": ACTIVATIONS[c.activation], "layer_norm_epsilon": c.norm_eps}
 
 
+def activation(name: str) -> str:
+    """Ours; one that we do not have keeps its name, for our own check to refuse."""
+    return ({theirs: ours for ours, theirs in ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}).get(name, name)
+
+
 def block(theirs: dict[str, Any]) -> dict[str, Any]:
-    activations = {name: ours for ours, name in ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
     return {
         "positions": "learned",
         "n_layer": theirs.get("n_layer", 12),
@@ -28,7 +32,7 @@ def block(theirs: dict[str, Any]) -> dict[str, Any]:
         "d_model": theirs.get("n_embd", 768),
         "d_ff": theirs.get("n_inner"),
         "block_size": theirs.get("n_positions", 1024),
-        "activation": activations.get(name := theirs.get("activation_function", "gelu_new"), name),
+        "activation": activation(theirs.get("activation_function", "gelu_new")),
         "norm_eps": theirs.get("layer_norm_epsilon", 1e-5),
         "dropout": theirs.get("resid_pdrop", 0.1),
         "tie_embeddings": theirs.get("tie_word_embeddings", True),

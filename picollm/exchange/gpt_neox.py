@@ -7,7 +7,7 @@ from torch import Tensor
 
 from picollm.exchange import _rope
 from picollm.exchange._links import Link, halves, layer, pairs, same
-from picollm.exchange.gpt2 import ACTIVATIONS
+from picollm.exchange.gpt2 import ACTIVATIONS, activation
 from picollm.nn.decoder import Config
 
 CLASS = "GPTNeoXForCausalLM"
@@ -15,6 +15,7 @@ PREFIX = "gpt_neox."
 NEEDS: dict[str, tuple[Any, ...]] = {"positions": ("rope",), "norm": ("layernorm",), "activation": tuple(ACTIVATIONS), "sinks": (False,)}
 NEEDS |= {"sliding_window": (None,), "n_kv_head": (None,), "head_width": (None,)}
 FIXED = {"use_parallel_residual": False}
+ABSENT = {"use_parallel_residual": True}
 
 
 def describe(c: Config) -> dict[str, Any]:
@@ -35,14 +36,13 @@ def describe(c: Config) -> dict[str, Any]:
 
 
 def block(theirs: dict[str, Any]) -> dict[str, Any]:
-    activations = {name: ours for ours, name in ACTIVATIONS.items()} | {"gelu_pytorch_tanh": "gelu_tanh"}
     return {
         **_rope.read({"rotary_pct": 0.25, "rope_theta": theirs.get("rotary_emb_base", 10_000.0), **theirs}),
         "n_layer": theirs["num_hidden_layers"],
         "n_head": theirs["num_attention_heads"],
         "d_model": theirs["hidden_size"],
         "d_ff": theirs["intermediate_size"],
-        "activation": activations.get(name := theirs.get("hidden_act", "gelu"), name),
+        "activation": activation(theirs.get("hidden_act", "gelu")),
         "norm_eps": theirs.get("layer_norm_eps", 1e-5),
         "block_size": theirs.get("max_position_embeddings", 2048),
         "dropout": theirs.get("hidden_dropout", 0.0),

@@ -14,6 +14,7 @@ CLASS = "GptOssForCausalLM"
 PREFIX = "model."
 NEEDS: dict[str, tuple[Any, ...]] = {"positions": ("rope",), "norm": ("rmsnorm",), "activation": ("swiglu_clamped",), "sinks": (True,)}
 FIXED = {"hidden_act": "silu", "swiglu_alpha": 1.702, "swiglu_limit": 7.0, "num_local_experts": 1}
+ABSENT = {"num_local_experts": 128}
 YARN = {"rope_type": "yarn", "factor": 32.0, "truncate": False, "original_max_position_embeddings": 4096}  # when their file says nothing
 
 
