@@ -48,19 +48,20 @@ def main(study: Study, name: str) -> None:
     facts = {"base": sweep.base, "task": sweep.task, "kind": tokens.header["kind"], "budget": study.budget}
     write_json(Path(f"metrics/sweep/{name}.json"), {**facts, "cells": [{**cell, **_rate(sweep.success, cell)} for cell in measured]})
     for cell, mark in zip(cells, marks, strict=True):
-        _kept(name, cell, mark).unlink(missing_ok=True)
+        _places(name, cell, mark)[1].unlink(missing_ok=True)
 
 
-def _kept(name: str, cell: Cell, mark: str) -> Path:
-    """The result of a cell of an unfinished sweep, beside the folder that it was trained in."""
-    return Path(f"{resume('sweep', f'{name} {cell.label}', mark)}.json")
+def _places(name: str, cell: Cell, mark: str) -> tuple[Path, Path]:
+    """The folder that a cell is trained in, and the cell's result beside it, which stays until the whole sweep is done."""
+    work = resume("sweep", f"{name} {cell.label}", mark)
+    return work, Path(f"{work}.json")
 
 
 def _measure(study: Study, name: str, sweep: Sweep, tokens: TokenFolder, job: tuple[Cell, str]) -> dict[str, Any]:
     """All seeds of a cell, trained and evaluated."""
     cell, mark = job
-    kept = _kept(name, cell, mark)
-    if not kept.exists():
+    work, kept = _places(name, cell, mark)
+    if work.exists() or not kept.exists():  # killed between the result and the end of its MLflow run, the folder is still there
         tags = {"picollm.sweep": name, **({"picollm.variant": cell.variant} if cell.variant else {})}
         with trained(study, cell.run, f"{name} {cell.label}", "sweep", tokens, mark, tags) as done:
             result = _result(done)
