@@ -131,6 +131,13 @@ def means(scores: Scores) -> dict[str, float]:
     return {"loss": loss, "floor": floor, "excess": float(np.nanmean(scores.loss - scores.floor)), "accuracy": float(np.nanmean(scores.correct))}
 
 
+def worst_position(scores: Scores) -> dict[str, float]:
+    """The largest mean excess at any one position, nats: an average over a long sequence would hide a place where a model fails."""
+    count = (~np.isnan(scores.loss)).sum(0)
+    excess = np.nansum(scores.loss - scores.floor, 0)[count > 0] / count[count > 0]
+    return {"worst_excess": float(excess.max())}
+
+
 def calibration(scores: Scores, exact_entropy: np.ndarray) -> dict[str, float]:
     """How sure the model is against how sure one can be, and how often it is right when it is so sure. `scores` of n targets, `exact_entropy` (n,) nats."""
     bins = np.minimum((scores.confidence * BINS).astype(np.int64), BINS - 1)

@@ -29,7 +29,7 @@ def evaluate(
 
     Every kind is evaluated by one call, so `context`, the window of a text, is taken here too; stored rows have lengths of their own.
 
-    A split also has identified_accuracy and first_error (deterministic families, from the 4th term), and the same for each of
+    A split also has worst_excess (of any position), identified_accuracy and first_error (deterministic families, from the 4th term), and the same for each of
     its "families"; the walk has entropy, bayes_entropy and calibration_error instead, on prefixes that no other family explains.
     """
     facts = read_json(raw / "facts.json")
@@ -45,7 +45,7 @@ def _measure(spec: Spec, split: Split, scores: Scores) -> tuple[dict[str, Any], 
     for name, own in members.items():
         extra = _walk(spec, split, own, scores[own]) if name == FAMILIES[WALK] else _identified(scores[own])
         families[name] = {**_rows.means(scores[own]), **extra}
-    return {**_identified(scores[family != WALK]), "families": families}, members
+    return {**_rows.worst_position(scores), **_identified(scores[family != WALK]), "families": families}, members
 
 
 def _identified(scores: Scores) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _walk(spec: Spec, split: Split, own: np.ndarray, scores: Scores) -> dict[str
 
 def summaries(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, statistics.Summary]:
     """{name: mean and interval over seeds}, see _rows.summaries. `seeds`: {seed: result of evaluate}."""
-    figures = {"accuracy_identified": ["identified_accuracy"], "never_wrong_identified": ["first_error", "never"]}
+    figures = {"worst_excess": ["worst_excess"], "accuracy_identified": ["identified_accuracy"], "never_wrong_identified": ["first_error", "never"]}
     figures |= {f"walk_{name}": ["families", "walk", name] for name in ("entropy", "bayes_entropy", "calibration_error")}
     held = {f"heldout_{name}_accuracy": ["heldout", "families", name, "identified_accuracy"] for name in HELD_FAMILIES}
     return _rows.summaries(seeds, figures, held)

@@ -188,7 +188,7 @@ def test_summary_and_tables_over_seeds(task):
     summary = summaries(seeds)
     names = {f"{split}_{key}" for split in ("train", "validation", "test") for key in ("loss", "accuracy")}
     names |= {"floor", "excess"}
-    more = ("accuracy_identified", "never_wrong_identified", "walk_entropy", "walk_bayes_entropy", "walk_calibration_error")
+    more = ("worst_excess", "accuracy_identified", "never_wrong_identified", "walk_entropy", "walk_bayes_entropy", "walk_calibration_error")
     names |= {*more, *(f"{name}_{length}" for name in ("excess", "accuracy", *more) for length in (10, 14))}
     if spec.name == "modular":
         names |= {f"heldout_{family}_accuracy" for family in ("arithmetic", "geometric", "alternating")}

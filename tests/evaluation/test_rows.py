@@ -11,7 +11,7 @@ from torch import nn
 
 from picollm import registry
 from picollm.config import parse
-from picollm.evaluation._rows import Scores, calibration, first_error
+from picollm.evaluation._rows import Scores, calibration, first_error, worst_position
 from picollm.evaluation.recall import distances
 from picollm.tasks._rows import load
 from picollm.tasks.urn.config import STEPS
@@ -194,7 +194,7 @@ def test_lengths_beyond_a_table_of_positions_are_skipped_with_the_reason(built):
 def test_summary_and_tables_over_seeds(built):
     kind = built[0]
     seeds = {0: evaluate(built, Table(UNIFORM[kind])), 1: evaluate(built, Table(EXACT[kind]))}
-    more = {"urn": ["entropy", "bayes_entropy", "calibration_error"]}.get(kind, ["never_wrong"])
+    more = {"urn": ["worst_excess", "entropy", "bayes_entropy", "calibration_error"]}.get(kind, ["never_wrong"])
     labels = ["16", "30", "pairs_4", "pairs_9"] if kind == "recall" else ["10", "30"]
     summary = summaries(built, seeds)
     assert set(summary) == SHARED | set(more) | {f"{name}_{label}" for name in ("excess", "accuracy", *more) for label in labels}
@@ -255,6 +255,13 @@ def test_the_first_error_is_counted_from_the_start_and_unscored_targets_are_no_e
     assert first_error(scores([[0, 1, 1, 1], [0, 1, 0, 0], [0, nan, nan, nan]]), 1) == {"first_error": {"never": 0.5, "mean": 3.0, "median": 3.0}}
     assert first_error(scores([[nan, nan]])) == {}
     assert first_error(scores([[1, 1]])) == {"first_error": {"never": 1.0}}
+
+
+def test_the_worst_position_has_the_largest_mean_excess():
+    nan = np.nan
+    loss, floor = np.array([[1, 2, 9, nan], [3, 6, nan, nan]]), np.array([[1, 1, 5, nan], [1, 1, nan, nan]])
+    rest = np.zeros((2, 4))
+    assert worst_position(Scores(loss, floor, rest, rest, rest)) == {"worst_excess": 4.0}  # 1, 3, 4
 
 
 def test_the_calibration_error_is_the_gap_within_bins():
