@@ -4,6 +4,7 @@ Any value may be written once, or per budget: `steps: 500` or `steps: {smoke: 20
 """
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -69,6 +70,30 @@ def parse(cls: type[T], value: Any, path: str) -> T:
         raise UserError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {json.dumps(first['input'])}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def require(config: Any, names: Iterable[str], holds: Callable[[Any], bool], what: str) -> None:
+    """For a __post_init__: raises ValueError for the first of the fields `names` that is given and for which `holds` does not."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not holds(value):
+            raise ValueError(f"{name}: must {what}, not {value}")
+
+
+def at_least_one(config: Any, *names: str) -> None:
+    require(config, names, lambda value: value >= 1, "be at least 1")
+
+
+def above_zero(config: Any, *names: str) -> None:
+    require(config, names, lambda value: value > 0, "be above 0")
+
+
+def not_negative(config: Any, *names: str) -> None:
+    require(config, names, lambda value: value >= 0, "not be negative")
+
+
+def share_below_one(config: Any, *names: str) -> None:
+    require(config, names, lambda value: 0 <= value < 1, "be in [0, 1)")
 
 
 def _keys(cls: type, loc: tuple[int | str, ...]) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from picollm import config, registry
-from picollm.config import STRICT, at_budget, parse
+from picollm.config import STRICT, at_budget, not_negative, parse
 from picollm.errors import UserError, did_you_mean
 from picollm.training.recipe import Recipe, Run
 
@@ -63,8 +63,7 @@ class Sweep:
         kind, _, name = self.base.partition(".")
         if kind not in ("runs", "variants") or not name:
             raise ValueError(f"base: {self.base!r} is no block to start from; write runs.NAME or variants.GROUP")
-        if self.seeds < 0:
-            raise ValueError(f"seeds: must not be negative, not {self.seeds}")
+        not_negative(self, "seeds")
         if self.group is None:
             if not self.grid:
                 raise ValueError("grid: is empty; name a parameter and its values, such as training.lr: [0.001, 0.002]")

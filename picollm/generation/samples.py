@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from picollm.config import STRICT
+from picollm.config import STRICT, at_least_one
 from picollm.errors import UserError
 from picollm.generation.generate import generate
 from picollm.generation.sampling import Sampling
@@ -29,9 +29,7 @@ class Samples:
     text_length: int = 64  # tokens of such a text
 
     def __post_init__(self) -> None:
-        for name in ("length", "text_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        at_least_one(self, "length", "text_length")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed: must be from 0 to {LARGEST_SEED}, not {self.seed}")
         if not all(prompt.strip() for prompt in self.prompts):

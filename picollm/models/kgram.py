@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from picollm import models
-from picollm.config import STRICT
+from picollm.config import STRICT, at_least_one, share_below_one
 from picollm.nn.convolution import ShortConvolution
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}
+
+CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,11 @@ class Config:
     d_hidden: int | None = None  # d_model
     activation: Literal["silu", "gelu", "relu"] = "silu"
     dropout: float = 0.0  # of the hidden layers
-    chunk: int = 64  # positions at a time; memory in training is theirs, whatever the length
+    chunk: int | None = None  # positions at a time, CHUNK; memory in training is theirs, whatever the length
 
     def __post_init__(self) -> None:
-        for name in ("k", "n_layer", "d_model", "d_hidden", "chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        at_least_one(self, "k", "n_layer", "d_model", "d_hidden", "chunk")
+        share_below_one(self, "dropout")
 
     @property
     def hidden(self) -> int:
@@ -126,7 +124,8 @@ class Model(models.Model):
     def _by_chunks(self, function: Callable[[Tensor, int, int], Tensor], ids: Tensor, start: int) -> list[Tensor]:
         """`function(ids, start, end)` for each chunk from `start` on. A gradient computes several of them again instead of keeping what is inside."""
         T = ids.shape[1]
-        ends = [(begin, min(begin + self.config.chunk, T)) for begin in range(start, T, self.config.chunk)]
+        chunk = self.config.chunk or CHUNK
+        ends = [(begin, min(begin + chunk, T)) for begin in range(start, T, chunk)]
         if len(ends) == 1 or not torch.is_grad_enabled():
             return [function(ids, *each) for each in ends]
         return [checkpoint(function, ids, *each, use_reentrant=False) for each in ends]

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from picollm import models
-from picollm.config import STRICT
+from picollm.config import STRICT, at_least_one, share_below_one
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,8 @@ class Config:
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "d_model", "d_hidden"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        at_least_one(self, "n_layer", "d_model", "d_hidden")
+        share_below_one(self, "dropout")
 
     @property
     def hidden(self) -> int:

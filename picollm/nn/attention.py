@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from picollm.config import at_least_one
 from picollm.nn.convolution import ConvolutionState, ShortConvolution
 from picollm.nn.linear_variants import VARIANTS, Form, LinearKernel, LinearState
 from picollm.nn.norms import EPS
@@ -51,10 +52,7 @@ class Options:
             raise ValueError("short_conv: is all that attention convolution has; give the tokens it spans, such as 4")
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"chunk: {self.chunk} tokens; give at least 1")
-        for name in ("qk_width", "head_width", "n_kv_head", "sliding_window"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}")
+        at_least_one(self, "qk_width", "head_width", "n_kv_head", "sliding_window")
         for name, given, has in (
             ("chunk", self.chunk is not None, linear),
             ("attention_form", self.form != "auto", linear),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from picollm.config import STRICT
+from picollm.config import STRICT, above_zero, at_least_one, share_below_one
 from picollm.errors import UserError
 from picollm.nn.attention import Attention, AttentionState, Kind, Options
 from picollm.nn.convolution import ConvolutionState, GatedConvolution
@@ -73,9 +73,7 @@ class Config:
     qkv_bias: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "n_head", "d_model", "block_size", "yarn_factor", "yarn_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        at_least_one(self, "n_layer", "n_head", "d_model", "d_ff", "block_size", "yarn_factor", "yarn_length")
         if self.n_layer > DEEP and not self.allow_deep:
             raise ValueError(f"n_layer: {self.n_layer} blocks are more than {DEEP}, which takes long on a CPU; lower it, or set allow_deep: true")
         if self.head_width is None and self.d_model % self.n_head:
@@ -89,17 +87,12 @@ class Config:
                 raise ValueError(f"qk_width: rope cannot turn an odd width {self.qk_width} in pairs")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"d_model: sinusoidal positions need an even width, not {self.d_model}")
-        if self.d_ff is not None and self.d_ff < 1:
-            raise ValueError(f"d_ff: must be at least 1, not {self.d_ff}")
-        for name in ("rope_theta", "norm_eps"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: must be above 0, not {getattr(self, name)}")
+        above_zero(self, "rope_theta", "norm_eps")
         if self.yarn_factor != 1 and self.positions != "rope":
             raise ValueError(f"yarn_factor: stretches rope, and positions are {self.positions}; remove it")
         if self.yarn_factor != 1 and self.rope_theta <= 1:
             raise ValueError(f"rope_theta: yarn needs one above 1, not {self.rope_theta}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        share_below_one(self, "dropout")
         if self.attention == "convolution" and self.positions == "alibi":
             raise ValueError("positions: alibi is a cost on attention, and a convolution has none; take none")
 

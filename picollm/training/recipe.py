@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from picollm.config import STRICT
+from picollm.config import STRICT, above_zero, at_least_one, not_negative
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,11 @@ class Recipe:
             raise ValueError("examples: a stream has no number of them; set data: fixed, or remove it")
         if self.initial_state != "zeros" and self.data == "fixed":
             raise ValueError(f"initial_state: {self.initial_state} would start from states after padding; set data: stream")
-        for name in ("steps", "epochs", "max_steps_per_epoch", "examples", "batch_size", "context", "log_every", "validate_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}")
+        at_least_one(self, "steps", "epochs", "max_steps_per_epoch", "examples", "batch_size", "context", "log_every", "validate_every")
         if self.validate_every % self.log_every:
             raise ValueError(f"validate_every: {self.validate_every} is no multiple of log_every {self.log_every}")
-        for name in ("lr", "clip"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: must be above 0, not {getattr(self, name)}")
-        for name in ("warmup", "final_lr", "weight_decay", "save_seconds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: must not be negative, not {getattr(self, name)}")
+        above_zero(self, "lr", "clip")
+        not_negative(self, "warmup", "final_lr", "weight_decay", "save_seconds")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: two numbers in [0, 1), not {self.betas}")
 
@@ -72,5 +65,4 @@ class Run:
     model: dict[str, Any]  # checked against the model's own Config
 
     def __post_init__(self) -> None:
-        if self.seeds < 0:
-            raise ValueError(f"seeds: must not be negative, not {self.seeds}")
+        not_negative(self, "seeds")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from picollm import registry
-from picollm.config import STRICT
+from picollm.config import STRICT, not_negative
 
 if TYPE_CHECKING:
     from picollm.training.recipe import Recipe
@@ -85,8 +85,7 @@ class Weighted(Source):
     weight: float = 1.0  # its part of the windows trained on, relative to the other weights; with 0 it is only measured
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ValueError(f"weight: must not be negative, not {self.weight}")
+        not_negative(self, "weight")
         super().__post_init__()
 
 
