@@ -9,7 +9,7 @@ from picollm import devices, registry, tracking
 from picollm.config import parse
 from picollm.files import write_csv, write_json
 from picollm.generation import measured
-from picollm.generation.samples import Samples, sample_all
+from picollm.generation.samples import Samples, sample_all, sample_epochs
 from picollm.parallel import share, workers
 from picollm.report import figures
 from picollm.study import Study
@@ -30,9 +30,11 @@ def main(study: Study, name: str) -> None:
             zip(folders, each(partial(_evaluate, study.device, threads, evaluation.evaluate, tokens, raw, asked), folders.values()), strict=True)
         )
     samples: list[dict[str, str]] = []
+    after_epochs: list[dict[str, Any]] = []
     if folders and asked:
-        model = load_model(folders[min(folders)]).to(devices.prepare(study.device, study.threads))
-        samples = sample_all(model, read_config(folders[min(folders)], "tokenizer", "whole"), asked)
+        first, device = folders[min(folders)], devices.prepare(study.device, study.threads)
+        samples = sample_all(load_model(first).to(device), read_config(first, "tokenizer", "whole"), asked)
+        after_epochs = sample_epochs(first, lambda epoch: load_model(epoch).to(device), asked)
     texts = {seed: result.pop("samples") for seed, result in seeds.items() if "samples" in result}
 
     plots = Path("plots/evaluate") / name
@@ -45,6 +47,8 @@ def main(study: Study, name: str) -> None:
             figures.save(figures.lengths({name: tables["length"]}), plots / "length.png")
     if samples:
         write_json(plots / "samples.json", samples)
+    if after_epochs:
+        write_json(plots / "epochs.json", after_epochs)
     if any(texts.values()):
         sampling = [{"seed": seed, **row} for seed, own in texts.items() for row in own]
         write_csv(plots / "sampling.csv", list(sampling[0]), sampling)

@@ -1,7 +1,8 @@
 """Samples of a language model: every prompt under every setting, as a table for the report."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from picollm.config import STRICT, at_least_one
@@ -10,6 +11,7 @@ from picollm.generation.generate import generate
 from picollm.generation.sampling import Sampling
 from picollm.models import Model
 from picollm.tokenizers._shared import from_json
+from picollm.training.checkpoints import read_config
 
 CORPUS = "corpus"  # stands among the settings for the corpus's own texts
 LARGEST_SEED = 2**63 - 1  # what every tool that reads it can hold
@@ -56,6 +58,20 @@ def sample_all(model: Model, facts: dict[str, Any], samples: Samples) -> list[di
             refused = error
     if refused and not result:
         raise refused
+    return result
+
+
+def sample_epochs(checkpoint: Path, load: Callable[[Path], Model], samples: Samples) -> list[dict[str, Any]]:
+    """[{"epoch", "prompt", "setting", "text"}] of the checkpoints that every epoch left in `checkpoint`: the first prompt that the tokenizer
+    spells, under the first and the last setting. `load` gives a checkpoint's model.
+    """
+    ends = list(samples.settings)[:: max(1, len(samples.settings) - 1)]
+    few = replace(samples, settings={name: samples.settings[name] for name in ends})
+    result = []
+    for epoch in sorted(checkpoint.glob("epoch*")):
+        written = sample_all(load(epoch), read_config(epoch, "tokenizer", "whole"), few)
+        number = int(epoch.name.removeprefix("epoch"))
+        result += [{"epoch": number, **row} for row in written if row["prompt"] == written[0]["prompt"]]
     return result
 
 

@@ -35,6 +35,7 @@ class Run:
     pairs: Rows = ()  # as lengths, of a task that grows by them
     positions: Rows = ()
     samples: Sequence[dict[str, Any]] = ()  # {"prompt", "setting", "text"}
+    epochs: Sequence[dict[str, Any]] = ()  # {"epoch", "prompt", "setting", "text"}, of a recipe that counts epochs
     pictures: Sequence[Path] = ()  # what interpret drew
 
     @property
@@ -226,6 +227,7 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
         pairs=_csv(plots / "evaluate" / name / "pairs.csv"),
         positions=_csv(plots / "evaluate" / name / "positions.csv"),
         samples=_json(plots / "evaluate" / name / "samples.json") or [],
+        epochs=_json(plots / "evaluate" / name / "epochs.json") or [],
         pictures=sorted((plots / "interpret" / name).glob("*.png")),
     )
 

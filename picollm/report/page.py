@@ -58,7 +58,7 @@ class Section:
     answer: list[str]
     tables: list[Table]
     curves: list[Picture]
-    samples: list[Table]  # of every prompt
+    samples: list[Table]  # of every prompt; and from epoch to epoch
     measured: list[Table]  # what many texts of a run measure
     sides: list[tuple[list[Column], Table | None]]
     cards: list[Card]
@@ -110,14 +110,15 @@ def html(report: Report) -> str:
 
 
 def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: dict[str, Any]) -> Section:
-    found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task), tables.right_beyond(task)]
+    asked = (tables.results, tables.pairs, tables.splits, tables.sources, tables.families, tables.beyond, tables.right_beyond, tables.sure_beyond)
+    found = [table(task) for table in asked]
     apart = differences([run.config for run in task.runs])
     return Section(
         task=task,
         answer=findings.sentences(task, swept),
         tables=[table for table in found if table],
         curves=_curves(task),
-        samples=sampling.samples(task, settings),
+        samples=[*sampling.samples(task, settings), *sampling.epochs(task)],
         measured=sampling.measured(task),
         sides=[(_side(group, pictures), tables.behind(group)) for group in groups([run for run in task.runs if run.pictures or run.interpret])],
         cards=[_card(run, task.kind, apart) for run in task.runs],

@@ -7,6 +7,7 @@ from picollm.report.tables import NONE, Row, Table, estimate, plain
 
 CORPUS = "corpus"  # the row that says what the corpus's own texts measure
 PERCENT = ("distinct_1", "distinct_2", "distinct_3", "repetition", "different", "copied_4", "copied_8", "copied_16", "accepted", "read")
+SHOWN = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)  # epochs; and the last
 NAMES = {
     "tokens": "tokens a text",
     "log_probability": "log-probability a token, nats",
@@ -39,6 +40,20 @@ def samples(task: Task, settings: dict[str, Any]) -> list[Table]:
     return tables
 
 
+def epochs(task: Task) -> list[Table]:
+    """A table for every run that counts epochs, epoch by setting: how its texts grow."""
+    return [_epochs(run) for run in task.runs if run.epochs]
+
+
+def _epochs(run: Run) -> Table:
+    last = max(row["epoch"] for row in run.epochs)
+    shown = sorted({epoch for epoch in SHOWN if epoch < last} | {last})
+    settings = list(dict.fromkeys(row["setting"] for row in run.epochs))
+    texts = {(row["epoch"], row["setting"]): row["text"] for row in run.epochs}
+    rows = [Row(f"epoch {epoch}", [texts.get((epoch, setting), NONE) for setting in settings], kind="text") for epoch in shown]
+    return Table(f"{run.name} after \u201c{run.epochs[0]['prompt']}\u201d, from epoch to epoch, the first seed.", ["", *settings], rows)
+
+
 def measured(task: Task) -> list[Table]:
     """A table for every run, setting by measure: mean over seeds \u00b1 half the 95 % interval, and the corpus's own texts beside it."""
     return [_measured(run) for run in task.runs if run.evaluation.get("samples")]
@@ -57,4 +72,10 @@ def _measured(run: Run) -> Table:
 
 
 def _setting(name: str, settings: dict[str, Any]) -> str:
-    return f"{name} ({plain(settings[name])})" if settings.get(name) else name
+    """With what it stands for, where its name does not say that already."""
+    meaning = plain(settings[name]) if settings.get(name) else ""
+    return f"{name} ({meaning})" if meaning and _letters(meaning) != _letters(name) else name
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))

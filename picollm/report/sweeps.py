@@ -15,6 +15,7 @@ from picollm.report.tables import NONE, Row, Table, metric, number, plain, title
 from picollm.study import EQUAL, TRAINED
 
 PRIMARY = ("excess", "excess_bits_per_byte", "bits_per_byte", "validation_loss")  # what variants are judged by: the first of these that was measured
+SURE = ("worst_excess", "never_wrong", "never_wrong_identified", "calibration_error", "walk_calibration_error")  # at a length
 RIGHT = ("test_accuracy", "accuracy")
 
 
@@ -175,10 +176,11 @@ def _first(sweep: Sweep, names: Sequence[str]) -> list[str]:
 
 
 def _longest(sweep: Sweep) -> list[str]:
-    """Of each axis the excess at its far end; the accuracy there where the floor is 0."""
+    """Of each axis the excess at its far end, the accuracy there where the floor is 0; and how sure of itself a model is at the longest."""
     found = []
     for axis, rows in sweep.tables.items():
         prefix = f"{figures.length_column(rows)}_{'' if axis == 'length' else f'{axis}_'}"
         ends = sorted(int(end) for name in _measured(sweep) if name.startswith(prefix) and (end := name.removeprefix(prefix)).isdigit())
         found += [f"{prefix}{end}" for end in ends[-1:]]
+        found += [name for end in ends[-1:] for measure in SURE if (name := f"{measure}_{end}") in _measured(sweep) and axis == "length"]
     return found

@@ -30,9 +30,18 @@ NAMES = {
     "heldout_arithmetic_accuracy": "held-out arithmetic, %",
     "heldout_geometric_accuracy": "held-out geometric, %",
     "heldout_alternating_accuracy": "held-out alternating, %",
+    "worst_excess": "excess at the worst position",
+    "never_wrong": "never wrong, share",
+    "never_wrong_identified": "never wrong, once identified",
+    "walk_bayes_entropy": "walk exact entropy",
+    "bayes_entropy": "exact entropy",
     "bits_per_byte": "bits per byte",
     "excess_bits_per_byte": "excess bits per byte",
 }
+SURE = (  # at a length
+    *("worst_excess", "never_wrong", "never_wrong_identified", "entropy", "bayes_entropy", "calibration_error"),
+    *("walk_entropy", "walk_bayes_entropy", "walk_calibration_error"),
+)
 SPLITS = ("train_loss", "validation_loss", "test_loss", "train_accuracy", "validation_accuracy", "test_accuracy")
 
 
@@ -109,6 +118,23 @@ def splits(task: Task) -> Table | None:
     return Table("Loss and accuracy on each split.", head, rows) if columns else None
 
 
+def sources(task: Task) -> Table | None:
+    """A mixture source by source: what was asked for, what was drawn, and the losses; None for a task of one source."""
+    weights = {name: source["weight"] for name, source in task.tokenized.get("sources", {}).items()}
+    names = _measured(task.runs, [f"{name}_{source}" for name in ("validation_loss", "test_loss", "bits_per_byte") for source in weights])
+    if not names:
+        return None
+    columns = list(dict.fromkeys(name.removesuffix(f"_{source}") for source in weights for name in names if name.endswith(f"_{source}")))
+    rows = []
+    for run in task.runs:
+        drawn = run.train.get("sources", {}).values()
+        for source, weight in weights.items():
+            share = estimate(summary([seed[source] for seed in drawn]), percent=True) if drawn else NONE
+            cells = [number(100 * weight), share, *(metric(run.summary, f"{column}_{source}") for column in columns)]
+            rows.append(Row(f"{run.name}, {source}", cells, style=run.style))
+    return Table("Source by source, in nats per token.", ["run, source", "weight, %", "drawn, %", *map(title, columns)], rows)
+
+
 def beyond(task: Task) -> Table | None:
     """Paired excess at every length beyond training, with the floor of each length; None where nothing was measured."""
     columns = sorted({length for run in task.runs for length in longer(run)})
@@ -126,6 +152,17 @@ def right_beyond(task: Task) -> Table | None:
     names = {length: name for length, name in names.items() if _measured(task.runs, [name])}
     rows = [_row(run, [metric(run.summary, name) for name in names.values()]) for run in task.runs]
     return Table(f"Accuracy by sequence length, %.{_trained(task)}", ["run", *map(str, names)], rows) if names else None
+
+
+def sure_beyond(task: Task) -> Table | None:
+    """At the longest sequences: the worst position, the share without one wrong prediction, and how far confidence is from hits."""
+    lengths = sorted({length for run in task.runs for length in longer(run)})
+    names = _measured(task.runs, [f"{name}_{length}" for length in lengths[-1:] for name in SURE])
+    if not names:
+        return None
+    rows = [_row(run, [metric(run.summary, name) for name in names]) for run in task.runs]
+    head = ["run", *(title(name.removesuffix(f"_{lengths[-1]}")) for name in names)]
+    return Table(f"At length {lengths[-1]}: where the worst position stands, and how sure the model is.{_trained(task)}", head, rows)
 
 
 def _trained(task: Task) -> str:

@@ -6,7 +6,8 @@ import torch
 from picollm import cli, models
 from picollm.config import parse
 from picollm.errors import UserError
-from picollm.generation.samples import Samples, continuations, sample_all
+from picollm.files import write_json
+from picollm.generation.samples import Samples, continuations, sample_all, sample_epochs
 from picollm.generation.sampling import GREEDY, Sampling
 from picollm.training.checkpoints import save_model
 
@@ -116,3 +117,30 @@ def test_the_command_writes_as_many_texts_as_asked_for(tmp_path, capsys):
     cli.app(["sample", str(tmp_path), "--prompt", "ab", *options], standalone_mode=False)
     expected = continuations(model, TEXT, "ab", 9, Sampling(top_p=0.9, min_p=0.01, repetition_penalty=1.2), [4, 5, 6])
     assert capsys.readouterr().out == "".join(f"ab{text}\n" for text in expected)
+
+
+def test_every_epoch_writes_after_the_first_prompt_it_can_spell(tmp_path):
+    for epoch in (1, 2, 10):
+        write_json(tmp_path / f"epoch{epoch:02d}/config.json", {"format": 1, **TEXT, "model": {}, "vocab_size": 18})
+    letters = {1: "a", 2: "b", 10: "c"}
+
+    class Letter(models.Model):
+        device = torch.device("cpu")
+
+        def __init__(self, letter):
+            super().__init__(None, 18)
+            self.letter = letter
+
+        def empty_state(self, batch, length):
+            return None
+
+        def forward(self, ids, state=None):
+            return torch.nn.functional.one_hot(torch.full_like(ids, TEXT["tokenizer"]["characters"].index(self.letter)), 18).float() * 100
+
+    samples = Samples(prompts=["Zebra", "ab", "cd"], length=3, settings={"greedy": GREEDY, "one": Sampling(top_k=1), "last": Sampling(top_p=0.5)})
+    found = sample_epochs(tmp_path, lambda path: Letter(letters[int(path.name.removeprefix("epoch"))]), samples)
+    assert [(row["epoch"], row["setting"], row["text"]) for row in found] == [
+        (epoch, name, 3 * letter) for epoch, letter in letters.items() for name in ("greedy", "last")
+    ]
+    assert {row["prompt"] for row in found} == {"ab"}
+    assert sample_epochs(tmp_path / "none", Letter, samples) == []

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from picollm.errors import UserError
 from picollm.files import write_json, write_text
-from picollm.report import figures, page
+from picollm.report import figures, page, sampling
 from picollm.report.compare import compare
 from picollm.report.tables import NONE
 from picollm.statistics import summary
@@ -368,6 +368,48 @@ def test_samples_and_their_measures_stand_setting_by_setting(root: Path) -> None
     order = [markdown.index(f"| {name} ", markdown.index("lstm: texts")) for name in (*settings, "corpus")]
     assert order == sorted(order), "as in params.yaml, the corpus last"
     checked(source)
+
+
+def test_texts_from_epoch_to_epoch(root: Path) -> None:
+    written = [{"epoch": epoch, "prompt": "Once", "setting": name, "text": f"{name} {epoch}"} for epoch in range(1, 31) for name in ("greedy", "top-p 1.0")]
+    write_json(root / "plots/evaluate/lstm/epochs.json", written)
+    _, markdown = report(root)
+    assert row(markdown, "epoch 20") == ["epoch 20", "greedy 20", "top-p 1.0 20"]
+    shown = [line for line in markdown.splitlines() if line.startswith("| epoch ")]
+    assert [int(line.split()[2]) for line in shown] == [1, 2, 3, 5, 10, 20, 30]
+
+
+def test_a_mixture_is_told_source_by_source(root: Path) -> None:
+    path = root / "metrics/tokenize/fables.json"
+    write_json(path, {**json.loads(path.read_text()), "sources": {"tales": {"weight": 0.75}, "notes": {"weight": 0.25}}})
+    path = root / "metrics/train/lstm.json"
+    write_json(path, {**json.loads(path.read_text()), "sources": {"0": {"tales": 0.7, "notes": 0.3}, "1": {"tales": 0.7, "notes": 0.3}}})
+    path = root / "metrics/evaluate/lstm.json"
+    result = json.loads(path.read_text())
+    for name, value in (("test_loss_tales", 1.5), ("test_loss_notes", 2.5), ("bits_per_byte_notes", 3.5)):
+        result["summary"][name] = summary([value, value])
+    write_json(path, result)
+    _, markdown = report(root)
+    assert row(markdown, "lstm, tales") == ["lstm, tales", "75.00", "70.00 ± 0", "1.500 ± 0", NONE]
+    assert row(markdown, "lstm, notes") == ["lstm, notes", "25.00", "30.00 ± 0", "2.500 ± 0", "3.500 ± 0"]
+
+
+def test_how_sure_models_are_stands_at_the_longest_length(root: Path) -> None:
+    path = root / "metrics/evaluate/softmax.json"
+    result = json.loads(path.read_text())
+    result["summary"] |= {"worst_excess_64": summary([1.0]), "worst_excess_512": summary([2.0]), "walk_calibration_error_512": summary([0.25])}
+    write_json(path, result)
+    _, markdown = report(root)
+    assert "At length 512:" in markdown
+    lines = markdown.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("At length 512:"))
+    assert row("\n".join(lines[start:]), "run")[1:] == ["excess at the worst position", "walk calibration error"]
+    assert row("\n".join(lines[start:]), "softmax") == ["softmax", "2.000", "0.2500"]
+
+
+def test_a_setting_is_explained_where_its_name_does_not() -> None:
+    settings = {"greedy": {"temperature": 0}, "top-p 0.2": {"top_p": 0.2}, "plain": {}}
+    assert [sampling._setting(name, settings) for name in settings] == ["greedy (temperature 0)", "top-p 0.2", "plain"]
 
 
 def test_what_is_missing_is_said(root: Path) -> None:
