@@ -3,6 +3,6 @@
 from picollm.tasks.text.fables.entropy import Expectation, expected
 from picollm.tasks.text.fables.facts import statistics
 from picollm.tasks.text.fables.generate import Mention, Sentence, Span, Story, stories
-from picollm.tasks.text.fables.parse import Derivation, log2_probability, parse
+from picollm.tasks.text.fables.parse import Derivation, log2_probability, parse, reach
 
-__all__ = ["Derivation", "Expectation", "Mention", "Sentence", "Span", "Story", "expected", "log2_probability", "parse", "statistics", "stories"]
+__all__ = ["Derivation", "Expectation", "Mention", "Sentence", "Span", "Story", "expected", "log2_probability", "parse", "reach", "statistics", "stories"]

@@ -57,11 +57,11 @@ class _Search:
             self.first = name in plan["", 0].options
             sets = dict(node.sets)
             for template in node.templates.options:
-                starts[template.id] = self._thread(template.pieces, 0, None, sets, True)
-                self._alone(template.id, starts[template.id])
+                starts[template] = self._thread(template.pieces, 0, None, sets, True)
+                self._alone(template.id, starts[template])
         rivals = {(count == 0, tuple(name for name in table.options if name != END)) for (_, count), table in plan.items()}
         for self.first, names in sorted(rivals):
-            threads = {starts[template.id]: template.id for name in names for template in nodes[name].templates.options}
+            threads = {starts[template]: template.id for name in names for template in nodes[name].templates.options}
             for one, other in _close(list(threads)):
                 self._together(f"{threads[one]} and {threads[other]}", one, other)
         return self.found
