@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from picollm.errors import UserError, did_you_mean
 from picollm.tasks.text import hub, local, three_sequences
@@ -96,13 +95,6 @@ def _fables(config: Config, wanted: Collection[str]) -> Iterator[Document]:
     for index, split in reversed(list(enumerate(config.splits))):
         if split not in wanted:
             continue
-        count = config.stories if split == "train" else max(1, round(config.stories * getattr(config, split)))
-        for story in fables.stories(config.seed, index * APART, count):
-            yield Document(story.text, split, bits=story.bits, annotations=_annotations(story))
-
-
-def _annotations(story: Any) -> str:
-    """Everything that a story says beside its text and its bits, as JSON with named fields."""
-    values = {field.name: getattr(story, field.name) for field in fields(story) if field.name not in ("text", "bits")}
-    named = {name: [entry._asdict() for entry in value] if isinstance(value, tuple) else value for name, value in values.items()}
-    return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+        count = config.stories if split == "train" else max(1, round(config.stories * config.share_of(split)))
+        for story in fables.told(split, config.seed, index * APART, count):
+            yield Document(story.text, split, bits=story.bits, annotations=json.dumps(fables.annotations(story), separators=(",", ":")))

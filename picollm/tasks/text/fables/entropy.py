@@ -1,6 +1,6 @@
 """Exact expectations over all stories, by a dynamic program over (sentences so far, node, state), one slice at a time.
 
-A variable whose value no later distribution depends on (a name, a place) is carried as the list it was drawn from: its
+A variable whose value no distribution of the slice depends on (a name, a place) is carried as the list it was drawn from: its
 bits are the list's entropy, its length the list's mean. The others (gender, wish, ...) are carried by value, and only as
 long as something that may still come depends on them. Nothing is sampled; the only error is that of floating point.
 """
@@ -51,7 +51,8 @@ class _Program:
         self.bits = self.bytes = 0.0
         self.sentences: dict[int, float] = defaultdict(float)
         self.templates: dict[str, float] = defaultdict(float)
-        parents = {variable.of for variable in grammar.variables} | set(grammar.genders.values())
+        parents = {grammar.variables[slot].of for slot in slots if slot < len(grammar.variables)}
+        parents |= set(grammar.genders.values()) if slices.pronouns & slots else set()
         self.by_value = {
             slot
             for slot in slots

@@ -302,10 +302,8 @@ class Grammar:
         plan = {}
         for count in range(longest + 1):
             for name, targets in self.next.items():
-                kept = {
-                    target: float(weight) for target, weight in targets.items() if any(shortest <= count + more <= longest for more in ends[target])
-                }
-                if kept:
+                kept = {target: float(weight) for target, weight in targets.items() if any(shortest <= count + more <= longest for more in ends[target])}
+                if kept and (name or not count):
                     plan[name, count] = Table(tuple(kept), tuple(kept.values()))
         return plan
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from functools import lru_cache
 
 from picollm.tasks.text.fables.grammar import END, Grammar
-from picollm.tasks.text.fables.pieces import CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN, Piece, Pieces, Table
+from picollm.tasks.text.fables.pieces import CHOICE, MOVING, PRINT, REFER, SPAN, Piece, Pieces, Table
 
 Slots = frozenset[int]
 NOTHING: Slots = frozenset()
