@@ -48,6 +48,7 @@ class _Search:
         self.frames: dict[tuple[int, int, int], Frame] = {}
         self.used: dict[int, frozenset[int]] = {}
         self.found: set[str] = set()
+        self.items: dict[Item, Item] = {}  # equal items are one object, or memory would be full of them
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.parents = {variable.of for variable in grammar.variables}
         self.first = False  # is it the first sentence of the story? Then what is not drawn in it is not drawn at all
@@ -79,7 +80,8 @@ class _Search:
                 self._report([*ended, *groups[" "]], text)
             for group in groups.values():
                 same = commonprefix([ahead for ahead, _, _ in group])  # noqa: RUF071, for it is of letters
-                after = frozenset((ahead[len(same) :], thread, name) for ahead, thread, name in group)
+                items = ((ahead[len(same) :], thread, name) for ahead, thread, name in group)
+                after = frozenset(self.items.setdefault(item, item) for item in items)
                 if after not in seen:
                     seen.add(after)
                     stack.append((after, text + same))

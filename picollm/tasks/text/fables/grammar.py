@@ -35,6 +35,7 @@ from ruamel.yaml import YAML
 from picollm.tasks.text.fables import inflect
 from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, PRINT, REFER, SPAN, Choice, Condition, Env, Piece, Pieces, Table
 
+FOLDER = Path(__file__).parent
 FILES = ("words.yaml", "wishes.yaml", "plan.yaml")
 CATEGORIES = ("simple", "complex", "long-range", "coreference", "negation", "question", "technical", "ambiguous", "comparative", "temporal")
 SLOTS = ("opening", "wish", "attempt", "failure", "question", "reported speech", "comparison", "turn of time", "resolution", "lesson")
@@ -308,7 +309,7 @@ class Grammar:
         return plan
 
 
-def read(folder: Path = Path(__file__).parent) -> dict[str, Any]:
+def read(folder: Path = FOLDER) -> dict[str, Any]:
     """The data of the three files, their lists merged."""
     data: dict[str, Any] = {"lists": {}}
     for name in FILES:
@@ -324,6 +325,6 @@ def fables(restricted: bool = False) -> Grammar:
     return Grammar(read(), restricted)
 
 
-def digest(folder: Path = Path(__file__).parent) -> str:
+def digest(folder: Path = FOLDER) -> str:
     """SHA-256 over the data files: which grammar a corpus comes from."""
     return hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in FILES)).hexdigest()
