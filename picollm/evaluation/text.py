@@ -18,7 +18,10 @@ import torch.nn.functional as F
 
 from picollm import statistics
 from picollm.errors import UserError
+from picollm.files import read_json
 from picollm.models import Model
+from picollm.tasks.text.config import HELDOUT
+from picollm.tokenizers._shared import from_json
 from picollm.tokens import TokenFolder
 
 LOGITS = 1 << 22  # of a batch: 16 MiB, whatever the vocabulary and the length; more is slower
@@ -32,11 +35,14 @@ Rows = list[dict[str, Any]]
 def evaluate(model: Model, tokens: TokenFolder, raw: Path, context: int) -> dict[str, Any]:
     """All figures of one seed: {"validation": {...}, "test": {...}, "lengths": {length: {...}}, "positions": rows}, test only where the task has one.
 
+    Fables have two sets more, "heldout_templates" and "heldout_combinations", measured against the "floor_of" the full grammar, which
+    is not quite theirs: a predictor that knows only what training shows gives them no probability. And "pairs": how often, in every category
+    of sentences, the right beginning of a story is more likely than the wrong one (`raw`/pairs.json).
+
     A split has "packed" (all of its tokens, in windows of `context`) and, where its documents are whole, "documents" (those
     that fit into the context, the others are "left_out"; where the floor is known, it and the excess over it on these very
     documents). Of a mixture "packed" is weighted as training draws, "sources" has both for each, and lengths are those of the
     heaviest. Losses are nats per token. What cannot be measured is {"skipped": reason}. `positions` are table rows, see `tables`.
-    `raw`, where other tasks keep their floors, is not read: those of text stand beside the tokens.
     """
     model.eval()
     if model.max_length is not None and context > model.max_length:
@@ -49,6 +55,11 @@ def evaluate(model: Model, tokens: TokenFolder, raw: Path, context: int) -> dict
     streams = {source: stream for source, stream, _ in tokens.sources(list(result)[-1])}
     heaviest = max(streams, key=lambda source: weights.get(source, 1.0))
     lengths, positions = _lengths(model, streams[heaviest], context)
+    for name in HELDOUT:
+        if name in tokens.header["splits"]:
+            result[name] = {"floor_of": "the full grammar", **_split(model, tokens, name, context)}
+    if (raw / "pairs.json").exists():
+        result["pairs"] = _pairs(model, tokens, raw / "pairs.json", context)
     return {**result, "lengths": lengths, "positions": positions}
 
 
@@ -134,6 +145,29 @@ def _documents(model: Model, tokens: TokenFolder, name: str, context: int, rows:
     return {**result, "documents": len(fits), "left_out": left_out}
 
 
+def _pairs(model: Model, tokens: TokenFolder, path: Path, context: int) -> dict[str, Any]:
+    """The share of minimal pairs whose right text has the higher log-probability, from its start token on; a tie is wrong."""
+    pairs, coder = read_json(path), from_json(tokens.header["tokenizer"])
+    texts = coder.encode_batch([pair[side] for pair in pairs for side in ("right", "wrong")])
+    lengths = np.array([len(text) for text in texts])
+    stream = np.concatenate([np.array([coder.end]), *(np.append(text, coder.end) for text in texts)])
+    starts = np.concatenate(([0], np.cumsum(lengths + 1)[:-1]))
+    fits = np.repeat(lengths.reshape(-1, 2).max(1) <= context, 2)
+    nats = np.full(len(texts), np.inf)
+    nats[np.flatnonzero(fits)[np.argsort(-lengths[fits], kind="stable")]] = np.concatenate(  # in the order of _scores
+        [batch.sum(1) for batch, _ in _scores(model, stream, starts[fits], lengths[fits])] or [[]]
+    )
+    hits: dict[str, list[bool]] = {}
+    for pair, whole, (right, wrong) in zip(pairs, fits[::2], nats.reshape(-1, 2), strict=True):
+        if whole:
+            hits.setdefault(pair["category"], []).append(bool(right < wrong))
+    left_out = int((~fits[::2]).sum())
+    if not hits:
+        return {"skipped": f"no pair fits into a context of {context} tokens", "left_out": left_out}
+    categories = {name: {"accuracy": sum(own) / len(own), "pairs": len(own)} for name, own in hits.items()}
+    return {"accuracy": sum(own["accuracy"] for own in categories.values()) / len(categories), "categories": categories, "left_out": left_out}
+
+
 def _lengths(model: Model, stream: np.ndarray, context: int) -> tuple[dict[str, Any], Rows]:
     """Windows of 1, 2 and 4 contexts, spread over the stream, and the loss by position inside of them."""
     results: dict[str, Any] = {}
@@ -186,6 +220,12 @@ def _short(result: Mapping[str, Any]) -> dict[str, float]:
     bits = packed if "skipped" in documents else {**packed, **documents}
     for name, own in chosen.get("sources", {}).items():
         losses[f"bits_per_byte_{name}"] = own["packed"]["bits_per_byte"]
+    for name in HELDOUT:
+        own = result.get(name, {}).get("documents", {})
+        losses |= {f"{figure}_{name}": own[figure] for figure in ("bits_per_byte", "excess_bits_per_byte") if figure in own}
+    pairs = result.get("pairs", {})
+    losses |= {f"pairs_{name}": own["accuracy"] for name, own in pairs.get("categories", {}).items()}
+    losses |= {"pairs_accuracy": pairs["accuracy"]} if "accuracy" in pairs else {}
     names = ("bits_per_byte", "floor_bits_per_byte", "excess_bits_per_byte", "floor_loss")
     return {**losses, **{name: bits[name] for name in names if name in bits}, "perplexity": packed["perplexity"], "accuracy": packed["accuracy"]}
 

@@ -41,3 +41,6 @@ class BytePairs(Base):
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.encoding.decode([int(i) for i in ids])
+
+    def spelled(self, ids: Iterable[int]) -> list[bytes]:
+        return [b"" if i == self.end else self.encoding.decode_single_token_bytes(int(i)) for i in ids]

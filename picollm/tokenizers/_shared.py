@@ -42,6 +42,10 @@ class Base(ABC):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; U+FFFD for what is not UTF-8, as at the edges of a window."""
 
+    def spelled(self, ids: Iterable[int]) -> list[bytes]:
+        """What each id spells; nothing for the end token. Joined, the UTF-8 of the text; one alone need not be whole characters."""
+        raise NotImplementedError(f"{self.kind} spells no text")
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Everything `from_json` needs, "kind" included."""

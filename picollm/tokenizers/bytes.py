@@ -26,6 +26,9 @@ class Tokenizer(Base):
     def decode(self, ids: Iterable[int]) -> str:
         return b"".join(END.encode() if i == self.end else bytes([i]) for i in ids).decode(errors="replace")
 
+    def spelled(self, ids: Iterable[int]) -> list[bytes]:
+        return [b"" if i == self.end else bytes([i]) for i in ids]
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}
 

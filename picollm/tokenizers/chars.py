@@ -42,6 +42,9 @@ class Tokenizer(Base):
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(END if i == self.end else self.characters[i] for i in ids)
 
+    def spelled(self, ids: Iterable[int]) -> list[bytes]:
+        return [b"" if i == self.end else self.characters[i].encode() for i in ids]
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "characters": self.characters}
 

@@ -44,7 +44,9 @@ def stories(seed: int, start: int, count: int) -> Iterator[Story]:
 def told(monkeypatch):
     """A grammar small enough to know everything about."""
     module = ModuleType("picollm.tasks.text.fables")
-    module.stories = stories
+    module.told = lambda split, seed, start, count: stories(seed, start, count)
+    module.annotations = lambda story: {"spans": [span._asdict() for span in story.spans], "values": story.values}
+    module.pairs = lambda seed, start, each: [{"category": "simple", "right": "Fox ran.", "wrong": "Fox run."}] * each
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(text, "fables", module, raising=False)
 
@@ -61,7 +63,12 @@ def rows(out: Path, split: str) -> list[dict]:
 def test_fables_carry_their_floor_and_annotations(told, tmp_path):
     metrics = generate(tmp_path / "f", "fables", stories=50, validation=0.1, test=0.06, seed=3)
     found = {split: rows(tmp_path / "f", split) for split in metrics["splits"]}
-    assert (len(found["validation"]), len(found["test"])) == (5, 3)
+    assert {split: len(rows) for split, rows in found.items() if split != "train"} == {
+        "validation": 5,
+        "test": 3,
+        "heldout_templates": 3,
+        "heldout_combinations": 3,
+    }
     held = {row["text"] for split in ("validation", "test") for row in found[split]}
     assert not held & {row["text"] for row in found["train"]}
     assert metrics["duplicates_removed"] == 50 - len(found["train"]) == sum(story.text in held for story in stories(3, 0, 50)) > 0
@@ -73,6 +80,18 @@ def test_fables_carry_their_floor_and_annotations(told, tmp_path):
     assert json.loads(row["annotations"]) == {"spans": [{"start": 0, "end": 3}], "values": {"hero": row["text"][:6]}}
 
 
+def test_the_size_of_the_held_out_sets_can_be_given_and_none_are_made_of_other_sources(told, tmp_path):
+    metrics = generate(tmp_path / "f", "fables", stories=50, heldout=0.2)
+    assert [metrics["splits"][f"heldout_{kind}"]["documents"] for kind in ("templates", "combinations")] == [10, 10]
+    assert list(generate(tmp_path / "g", "fables", stories=50, heldout=0)["splits"]) == ["train", "validation", "test"]
+    for block in ({"source": "3seqs", "heldout": 0.1}, {"source": "fables", "stories": 9, "heldout": 1}, {"sources": [{"source": "3seqs"}], "heldout": 0.1}):
+        with pytest.raises(UserError, match=r"^tasks\.t.*heldout: "):
+            parse(text.Config, {"kind": "text", "tokenizer": CHARS, **block}, "tasks.t")
+    mixed = mixture(tmp_path / "m", {"source": "3seqs"}, {"source": "fables", "stories": 50})
+    assert list(mixed["splits"]) == ["train", "validation", "test"]
+    assert not (tmp_path / "m" / "pairs.json").exists()
+
+
 def test_more_stories_leave_the_earlier_ones_where_they_are(told, tmp_path):
     for size in (100, 200):
         generate(tmp_path / str(size), "fables", stories=size, validation=10 / size, test=10 / size)
@@ -81,9 +100,13 @@ def test_more_stories_leave_the_earlier_ones_where_they_are(told, tmp_path):
 
 
 def test_the_real_fables_have_what_is_asked_of_them(tmp_path):
-    metrics = generate(tmp_path / "f", "fables", stories=60)
-    found = rows(tmp_path / "f", "train")
-    assert all(row["bits"] > 0 and isinstance(json.loads(row["annotations"]), dict) for row in found)
+    metrics = generate(tmp_path / "f", "fables", stories=10, test=0.5)
+    for split, heldout in {"train": [], "heldout_templates": ["templates"], "heldout_combinations": ["combinations"]}.items():
+        for row in rows(tmp_path / "f", split):
+            assert row["bits"] > 0
+            assert json.loads(row["annotations"])["heldout"] == heldout
+    pairs = json.loads((tmp_path / "f" / "pairs.json").read_text())
+    assert len(pairs) == 10 * len({pair["category"] for pair in pairs}) == 100
     assert 0 < metrics["splits"]["train"]["floor_bits_per_byte"] < 3
 
 

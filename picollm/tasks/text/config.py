@@ -11,6 +11,7 @@ from picollm.config import STRICT, not_negative
 if TYPE_CHECKING:
     from picollm.training.recipe import Recipe
 
+HELDOUT = ("heldout_templates", "heldout_combinations")  # splits of fables: what training never sees
 SIZE = {"fables": "stories", "3seqs": "limit"}  # of what is made and not read: the parameter that says how much
 
 
@@ -103,6 +104,7 @@ class Config(Source):
     sources: list[Weighted] | None = None
     validation: float = 0.05
     test: float = 0.05
+    heldout: float | None = None  # of fables, in each of the sets that need what training never sees; the share of test, unless given
     seed: int = 0  # of what is generated, and of the draws by hash
 
     def __post_init__(self) -> None:
@@ -114,6 +116,10 @@ class Config(Source):
             raise ValueError(f"validation: {self.validation} is no share of the text; give 0 < validation < 1")
         if not 0 <= self.test < 1 - self.validation:
             raise ValueError(f"test: {self.test} is no share of what validation leaves; give 0 <= test < {1 - self.validation:g}")
+        if self.heldout is not None and (self.source != "fables" or self.sources is not None):
+            raise ValueError("heldout: is for a task whose only source is fables; remove it")
+        if self.heldout is not None and not 0 <= self.heldout < 1:
+            raise ValueError(f"heldout: {self.heldout} is no share of the stories; give 0 <= heldout < 1")
         if self.seed < 0:
             raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
 
@@ -136,7 +142,14 @@ class Config(Source):
 
     @property
     def splits(self) -> list[str]:
-        return ["train", "validation", *(["test"] if self.test else [])]
+        heldout = HELDOUT if self.source == "fables" and self.sources is None and self.share_of(HELDOUT[0]) else ()
+        return ["train", "validation", *(["test"] if self.test else []), *heldout]
+
+    def share_of(self, split: str) -> float:
+        """The size of a split beside training."""
+        if split in HELDOUT:
+            return self.test if self.heldout is None else self.heldout
+        return {"validation": self.validation, "test": self.test}[split]
 
     @property
     def weights(self) -> dict[str, float]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from picollm.errors import UserError
-from picollm.files import atomic
+from picollm.files import atomic, write_json
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import Document, pieces
-from picollm.tasks.text.sources import Part, documents, parts
+from picollm.tasks.text.sources import Part, documents, minimal_pairs, parts
 
 GROUP = 1 << 22  # characters of a row group: what writing and reading hold at once
 
@@ -90,7 +90,9 @@ class Written:
 
 
 def generate(config: Config, out: Path) -> dict[str, Any]:
-    """Write out/[SOURCE/]SPLIT.parquet for each split; `out` has the task's name. Returns counts, the hash of the source, and floors where they are known.
+    """Write out/[SOURCE/]SPLIT.parquet for each split, and out/pairs.json of fables; `out` has the task's name.
+
+    Returns counts, the hash of the source, and floors where they are known.
 
     A training document that validation or test has too, of any source, is left out. Raises UserError when a split would be empty.
     """
@@ -105,6 +107,8 @@ def generate(config: Config, out: Path) -> dict[str, Any]:
                 _write(written, wanted, [other.held for other in every])
         for written in every:
             _check_filled(written.splits, written.part.path)
+    if pairs := minimal_pairs(config):
+        write_json(out / "pairs.json", pairs)
     if config.sources is None:
         return every[0].metrics()
     total = {name: {key: sum(getattr(written.splits[name], key) for written in every) for key in ("documents", "bytes")} for name in config.splits}
@@ -122,7 +126,7 @@ def _write(written: Written, wanted: list[str], held: list[dict[bytes, float]]) 
         if document.split == "train" and any(digest in other for other in held):
             written.removed += 1
             continue
-        if document.split != "train" and document.ends:
+        if document.split in ("validation", "test") and document.ends:  # training cannot tell the other held-out stories
             written.held[digest] = 2 ** -(document.bits or 0)
         written.splits[document.split].add(document)
 

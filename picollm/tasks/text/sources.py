@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from picollm.errors import UserError, did_you_mean
 from picollm.tasks.text import hub, local, three_sequences
-from picollm.tasks.text.config import Config, Source
+from picollm.tasks.text.config import HELDOUT, Config, Source
 from picollm.tasks.text.documents import Document, drawn, kept
 
+SPLITS = ("train", "validation", "test", *HELDOUT)
+PAIRS = 100  # of each category of sentences
 APART = 10**9  # between the first stories of two splits: more stories in one never move another
 NOTEBOOK = Path(__file__).parent / "notebook"
 GENERATED = ("fables", "3seqs", "notebook")  # or shipped: what needs neither a file nor a network
@@ -89,20 +90,23 @@ def _split_by_hash(found: Iterable[Document], config: Config) -> Iterator[Docume
     return (replace(document, split=drawn(document.text, shares, config.seed)) for document in found)
 
 
+def minimal_pairs(config: Config) -> list[dict[str, str]]:
+    """Of a task whose only source is fables: right and wrong beginnings of stories, from stories that no split has."""
+    from picollm.tasks.text import fables
+
+    if config.source != "fables" or config.sources is not None:
+        return []
+    assert config.stories is not None
+    return fables.pairs(config.seed, len(SPLITS) * APART, min(PAIRS, config.stories))
+
+
 def _fables(config: Config, wanted: Collection[str]) -> Iterator[Document]:
     from picollm.tasks.text import fables
 
     assert config.stories is not None
-    for index, split in reversed(list(enumerate(config.splits))):
+    for index, split in reversed(list(enumerate(SPLITS))):
         if split not in wanted:
             continue
-        count = config.stories if split == "train" else max(1, round(config.stories * getattr(config, split)))
-        for story in fables.stories(config.seed, index * APART, count):
-            yield Document(story.text, split, bits=story.bits, annotations=_annotations(story))
-
-
-def _annotations(story: Any) -> str:
-    """Everything that a story says beside its text and its bits, as JSON with named fields."""
-    values = {field.name: getattr(story, field.name) for field in fields(story) if field.name not in ("text", "bits")}
-    named = {name: [entry._asdict() for entry in value] if isinstance(value, tuple) else value for name, value in values.items()}
-    return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+        count = config.stories if split == "train" else max(1, round(config.stories * config.share_of(split)))
+        for story in fables.told(split, config.seed, index * APART, count):
+            yield Document(story.text, split, bits=story.bits, annotations=json.dumps(fables.annotations(story), separators=(",", ":")))

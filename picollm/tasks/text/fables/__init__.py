@@ -3,6 +3,12 @@
 from picollm.tasks.text.fables.entropy import Expectation, expected
 from picollm.tasks.text.fables.facts import statistics
 from picollm.tasks.text.fables.generate import Mention, Sentence, Span, Story, stories
-from picollm.tasks.text.fables.parse import Derivation, log2_probability, parse
+from picollm.tasks.text.fables.minimal import pairs
+from picollm.tasks.text.fables.parse import Derivation, log2_probability, parse, reach
+from picollm.tasks.text.fables.splits import told
+from picollm.tasks.text.fables.truth import annotations
 
-__all__ = ["Derivation", "Expectation", "Mention", "Sentence", "Span", "Story", "expected", "log2_probability", "parse", "statistics", "stories"]
+__all__ = [
+    "Derivation", "Expectation", "Mention", "Sentence", "Span", "Story", "annotations", "expected", "log2_probability", "pairs", "parse", "reach",
+    "statistics", "stories", "told",
+]  # fmt: skip

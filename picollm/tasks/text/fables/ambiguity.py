@@ -1,15 +1,15 @@
 """A proof that no text has two derivations, or the templates that stand in its way.
 
-Two derivations of one text would part at some choice and from there on say the same. So every pair of alternatives, of
-every choice in every sentence, is followed in step until their texts differ, in a grammar that allows more than the real one:
-a variable may have any of its values each time it is printed (unless a list hangs on it), and nothing is known of what
-earlier sentences have drawn. What is unambiguous there, sentence by sentence, is unambiguous. Then the entropy of a text
-is that of its derivation.
+Two derivations of one text part at some choice and from there on say the same. So all sentences that may stand in the same place are
+followed at once, letter by letter, as one set of threads for every text that they can begin with: the text is ambiguous if a set comes to
+hold the same thread twice, or two that end. The grammar followed allows more than the real one: a variable may have any of its values each
+time it is printed (unless a list hangs on it), nothing is known of what earlier sentences have drawn, and two nodes are rivals if a chain
+of rivals connects them. What is unambiguous there, sentence by sentence, is unambiguous. Then the entropy of a text is that of its derivation.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import combinations, product
+from os.path import commonprefix
 from typing import Any, NamedTuple
 
 from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
@@ -33,12 +33,13 @@ class Thread(NamedTuple):
 
 
 Drawn = dict[int, Any]
+Item = tuple[str, Thread, str]  # the text that the thread has said beyond the common one, the thread, and its template
 Step = tuple[str, list[Thread]]  # the text emitted (then one thread), or "" and the threads it branches into (none: the end)
 
 
-def ambiguities(grammar: Grammar | None = None) -> list[str]:
-    """One line for every two ways found to say the same; an empty list is the proof."""
-    return sorted(_Search(grammar or fables()).run())
+def ambiguities(grammar: Grammar | None = None, only: frozenset[str] = frozenset()) -> list[str]:
+    """One line for every two ways found to say the same; an empty list is the proof. `only`: of these nodes; all, where none are given."""
+    return sorted(_Search(grammar or fables()).run(only))
 
 
 class _Search:
@@ -47,64 +48,63 @@ class _Search:
         self.frames: dict[tuple[int, int, int], Frame] = {}
         self.used: dict[int, frozenset[int]] = {}
         self.found: set[str] = set()
+        self.items: dict[Item, Item] = {}  # equal items are one object, or memory would be full of them
         self.steps: dict[tuple[Any, ...], Step] = {}
         self.parents = {variable.of for variable in grammar.variables}
         self.first = False  # is it the first sentence of the story? Then what is not drawn in it is not drawn at all
 
-    def run(self) -> set[str]:
-        nodes, plan, starts = self.grammar.nodes, self.grammar.plan, {}
-        for name, node in nodes.items():
-            self.first = name in plan["", 0].options
-            sets = dict(node.sets)
-            for template in node.templates.options:
-                starts[template.id] = self._thread(template.pieces, 0, None, sets, True)
-                self._alone(template.id, starts[template.id])
-        rivals = {(count == 0, tuple(name for name in table.options if name != END)) for (_, count), table in plan.items()}
-        for self.first, names in sorted(rivals):
-            threads = {starts[template.id]: template.id for name in names for template in nodes[name].templates.options}
-            for one, other in _close(list(threads)):
-                self._together(f"{threads[one]} and {threads[other]}", one, other)
+    def run(self, only: frozenset[str] = frozenset()) -> set[str]:
+        """`only`: the nodes to look at; all, where there are none."""
+        nodes, plan = self.grammar.nodes, self.grammar.plan
+        for self.first in (True, False):
+            rivals = [{name for name in table.options if name != END} for (_, count), table in plan.items() if (count == 0) == self.first]
+            for names in _connected(rivals):
+                chosen = sorted(names & only if only else names)
+                starts = {
+                    ("", self._thread(template.pieces, 0, None, dict(nodes[name].sets), True), template.id)
+                    for name in chosen
+                    for template in nodes[name].templates.options
+                }
+                self._follow(frozenset(starts))
         return self.found
 
-    def _alone(self, name: str, start: Thread) -> None:
-        """Every choice that a sentence can come to."""
-        stack, seen = [start], {start}
+    def _follow(self, start: frozenset[Item]) -> None:
+        stack, seen = [(start, "")], {start}
         while stack:
-            _, threads = self._step(stack.pop())
-            for one, other in _close(threads):
-                self._together(name, one, other)
-            stack += (new := [thread for thread in threads if thread not in seen])
-            seen.update(new)
+            state, text = stack.pop()
+            groups: dict[str, list[Item]] = defaultdict(list)
+            for item in self._ready(state, text):
+                groups[item[0][:1]].append(item)
+            ended = groups.pop("", [])
+            if len(ended) > 1 or (ended and " " in groups):  # the other may go on as if the next sentence began
+                self._report([*ended, *groups[" "]], text)
+            for group in groups.values():
+                same = commonprefix([ahead for ahead, _, _ in group])  # noqa: RUF071, for it is of letters
+                items = ((ahead[len(same) :], thread, name) for ahead, thread, name in group)
+                after = frozenset(self.items.setdefault(item, item) for item in items)
+                if after not in seen:
+                    seen.add(after)
+                    stack.append((after, text + same))
 
-    def _together(self, name: str, one: Thread, other: Thread) -> None:
-        """Can both go on with the same text to the end of the sentence, or one be the beginning of the other?"""
-        stack: list[tuple[str, Thread, Thread, str]] = [("", one, other, "")]
-        seen = set()
-        while stack:
-            ahead, leader, follower, text = stack.pop()  # the leader has said `ahead`, the follower not yet; both have said `text`
-            if (ahead, leader, follower) in seen:
+    def _ready(self, state: frozenset[Item], text: str) -> set[Item]:
+        """The threads, branched until each has something to say or has ended."""
+        todo, met, ready = list(state), set[Item](), set[Item]()
+        while todo:
+            item = todo.pop()
+            if item in met:
+                self._report([item, item], text)
                 continue
-            seen.add((ahead, leader, follower))
-            if not ahead and leader == follower:
-                self.found.add(f"{name}: two ways to say {text!r}")
-                continue
-            if follower.frame is None:
-                if ahead or leader.frame is None:  # ends here: the other may end too, or go on as if the next sentence began
-                    if ahead[:1] in ("", " "):
-                        self.found.add(f"{name}: two ways to say {text!r}")
-                    continue
-                leader, follower = follower, leader
-            word, threads = self._step(follower)
-            same = min(len(word), len(ahead))
-            if word[:same] != ahead[:same] or (leader.frame is None and not ahead and word[:1] not in ("", " ")):
-                continue
-            for thread in threads:
-                if ahead and not word and _letter(thread) not in ("", ahead[0]):
-                    continue
-                if len(word) > len(ahead):
-                    stack.append((word[same:], thread, leader, text + word[:same]))
-                else:
-                    stack.append((ahead[same:], leader, thread, text + word))
+            met.add(item)
+            ahead, thread, name = item
+            if ahead or thread.frame is None:
+                ready.add(item)
+            else:
+                word, threads = self._step(thread)
+                todo += [(word, other, name) for other in threads]
+        return ready
+
+    def _report(self, items: list[Item], text: str) -> None:
+        self.found.add(f"{' and '.join(sorted({name for _, _, name in items}))}: two ways to say {text!r}")
 
     def _step(self, thread: Thread) -> Step:
         key = (*thread, self.first)
@@ -168,19 +168,10 @@ class _Search:
         return self.used[id(frame)]
 
 
-def _letter(thread: Thread) -> str:
-    """The letter that the thread goes on with, if it is plain to see."""
-    piece = thread.frame.pieces[thread.frame.index] if thread.frame else (None,)
-    return str(piece[2 if thread.capital else 1][0]) if piece[0] == LITERAL else ""
-
-
-def _close(threads: list[Thread]) -> Iterator[tuple[Thread, Thread]]:
-    """The pairs of threads that may begin with the same letter."""
-    groups: dict[str, list[Thread]] = defaultdict(list)
-    for thread in threads:
-        groups[_letter(thread)].append(thread)
-    silent = groups.pop("", [])
-    yield from combinations(silent, 2)
-    for group in groups.values():
-        yield from combinations(group, 2)
-        yield from product(silent, group)
+def _connected(sets: list[set[str]]) -> list[set[str]]:
+    """Sets that share something, directly or through others, made one."""
+    merged: list[set[str]] = []
+    for one in sets:
+        apart = [other for other in merged if not other & one]
+        merged = [*apart, one.union(*(other for other in merged if other & one))]
+    return merged

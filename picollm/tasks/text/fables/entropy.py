@@ -1,6 +1,6 @@
 """Exact expectations over all stories, by a dynamic program over (sentences so far, node, state), one slice at a time.
 
-A variable whose value no later distribution depends on (a name, a place) is carried as the list it was drawn from: its
+A variable whose value no distribution of the slice depends on (a name, a place) is carried as the list it was drawn from: its
 bits are the list's entropy, its length the list's mean. The others (gender, wish, ...) are carried by value, and only as
 long as something that may still come depends on them. Nothing is sampled; the only error is that of floating point.
 """
@@ -51,7 +51,8 @@ class _Program:
         self.bits = self.bytes = 0.0
         self.sentences: dict[int, float] = defaultdict(float)
         self.templates: dict[str, float] = defaultdict(float)
-        parents = {variable.of for variable in grammar.variables} | set(grammar.genders.values())
+        parents = {grammar.variables[slot].of for slot in slots if slot < len(grammar.variables)}
+        parents |= set(grammar.genders.values()) if slices.pronouns & slots else set()
         self.by_value = {
             slot
             for slot in slots
@@ -103,7 +104,7 @@ class _Program:
 
     def _template(self, template: Template, env: Env) -> Outcome:
         """Walked once for all states that differ only in what the template does not look at."""
-        looked = self.slices.looked[template.id]
+        looked = self.slices.looked[template]
         bits, size, states = self._walk(template.pieces, tuple([value if slot in looked else None for slot, value in enumerate(env)]), NOTHING)
         ends = {tuple([end[slot] if slot in looked else value for slot, value in enumerate(env)]): weight for end, weight in states.items()}
         return bits, size, ends
@@ -164,7 +165,7 @@ class _Program:
         value, form = env[piece[1]], piece[2]
         if isinstance(value, Value):
             return self._walk(value.form(form), env, context)
-        mean = sum(p * len(part[1]) for option, p in zip(value.options, value.p, strict=True) for part in option.form(form))
+        mean = sum(p * _length(option.form(form)) for option, p in zip(value.options, value.p, strict=True))
         return 0.0, mean * self.counts(context), {env: 1.0}
 
     def _draw(self, slot: int, env: Env) -> tuple[float, States]:
@@ -177,9 +178,18 @@ class _Program:
             entropy = log2(len(options) - 1)
             options = tuple(value for value in options if value is not avoid)
             p = (1 / len(options),) * len(options)
+        combination = self.grammar.combination
+        if self.grammar.restricted and combination and slot in combination.outcomes:
+            assert len(set(p)) == 1, f"{self.grammar.variables[slot].name}: outcomes must have equal weights"
+            narrowed = len(options) / combination.one_in  # how likely it is that one of them is barred; which, is as likely for each
+            entropy = (1 - narrowed) * entropy + narrowed * log2(len(options) - 1)
         if slot not in self.by_value:
             return entropy, {_put(env, slot, table): 1.0}
         return entropy, {_put(env, slot, value): share for value, share in zip(options, p, strict=True)}
+
+
+def _length(pieces: Pieces) -> int:
+    return sum(len(piece[1]) if piece[0] == LITERAL else _length(piece[3]) for piece in pieces)
 
 
 def _put(env: Env, slot: int, value: Any) -> Env:

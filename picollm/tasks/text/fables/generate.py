@@ -14,6 +14,9 @@ BLOCK = 1024  # stories whose randomness is drawn at once: a generator for every
 ROW = 256  # uniforms for one story; the longest uses about half of them
 
 
+HELDOUT = ("templates", "combinations")
+
+
 class Sentence(NamedTuple):
     start: int
     end: int
@@ -45,6 +48,7 @@ class Story:
     mentions: tuple[Mention, ...]
     spans: tuple[Span, ...]
     values: dict[str, str]  # every variable that was drawn, as its text stands in the data
+    heldout: tuple[str, ...]  # which of HELDOUT it uses
 
 
 def stories(seed: int, start: int, count: int, grammar: Grammar | None = None) -> Iterator[Story]:
@@ -61,20 +65,21 @@ def stories(seed: int, start: int, count: int, grammar: Grammar | None = None) -
 
 def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
     """A function from uniforms to a story. One big closure, because local names are what makes Python fast here."""
-    variables, plan, nodes, numbers, genders = grammar.variables, grammar.plan, grammar.nodes, grammar.characters, grammar.genders
+    plan, nodes, numbers, genders = grammar.plan, grammar.nodes, grammar.characters, grammar.genders
+    outcomes = grammar.combination.outcomes if grammar.combination else set()
     names = list(grammar.slots)
     env: list[Any] = []
     out: list[str] = []
     mentions: list[Mention] = []
     spans: list[Span] = []
+    heldout: set[str] = set()
     bits, position, capital = 0.0, 0, False
     uniform: Callable[[], float] = iter([0.0]).__next__
 
     def draw(slot: int) -> Value:
         nonlocal bits
         table = grammar.source(slot, env)
-        other = variables[slot].unlike
-        avoid = None if other is None else env[other]
+        avoid = grammar.avoided(slot, env)
         if avoid is not None and avoid in table.options:  # uniform over the others; Choice and Table know no exceptions
             rest = len(table.options) - 1
             index = int(uniform() * rest)
@@ -83,7 +88,10 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
         else:
             index = table.index(uniform())
             bits += table.bits[index]
-        env[slot] = value = table.options[index]
+        value = table.options[index]
+        if slot in outcomes and value is grammar.barred(slot, env):
+            heldout.add("combinations")
+        env[slot] = value
         return value  # type: ignore[no-any-return]
 
     def run(pieces: Pieces) -> None:
@@ -120,7 +128,7 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
 
     def write(uniforms: list[float]) -> Story:
         nonlocal bits, position, capital, uniform
-        for part in (out, mentions, spans):
+        for part in (out, mentions, spans, heldout):
             part.clear()
         env[:] = [None] * grammar.width
         bits, position = 0.0, 0
@@ -145,9 +153,11 @@ def _writer(grammar: Grammar) -> Callable[[list[float]], Story]:
             index = table.index(uniform())
             bits += table.bits[index]
             template = table.options[index]
+            if template.heldout:
+                heldout.add("templates")
             run(template.pieces)
             sentences.append(Sentence(begin, position, node.slot, template.id, template.category))
         values = {name: value.text for name, value in zip(names, env, strict=False) if value is not None}
-        return Story("".join(out), bits, tuple(sentences), tuple(mentions), tuple(spans), values)
+        return Story("".join(out), bits, tuple(sentences), tuple(mentions), tuple(spans), values, tuple(kind for kind in HELDOUT if kind in heldout))
 
     return write

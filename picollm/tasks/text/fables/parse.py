@@ -27,8 +27,31 @@ def log2_probability(text: str, grammar: Grammar | None = None) -> float | None:
 
 
 def parse(text: str, grammar: Grammar | None = None) -> list[Derivation]:
+    return _derivations(_Read(text), grammar or fables())
+
+
+def reach(text: str, grammar: Grammar | None = None) -> int:
+    """How many characters of a text some story begins with, to within the words that the data has in one piece: len(text) for any beginning of a story."""
+    read = _Read(text)
+    _derivations(read, grammar or fables())
+    return read.furthest
+
+
+class _Read:
+    """A text, and how far anything has fitted."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.furthest = text, 0
+
+    def fits(self, word: str, position: int) -> bool:
+        fits = self.text.startswith(word, position)
+        if fits or (len(self.text) - position < len(word) and word.startswith(self.text[position:])):  # a text may end inside a word
+            self.furthest = max(self.furthest, min(len(self.text), position + len(word)))
+        return fits
+
+
+def _derivations(text: _Read, grammar: Grammar) -> list[Derivation]:
     """Depth first over partial derivations (position, pieces to come, env, bits, capital, node, templates so far, their number)."""
-    grammar = grammar or fables()
     found = []
     stack: list[tuple[Any, ...]] = []
     _enter(grammar, text, 0, (None,) * grammar.width, 0.0, "", None, 0, stack)
@@ -43,7 +66,7 @@ def parse(text: str, grammar: Grammar | None = None) -> list[Derivation]:
             op, rest = piece[0], ((pieces, index + 1), rest)
             if op == LITERAL:
                 word = piece[2] if capital else piece[1]
-                alive, position, capital = text.startswith(word, position), position + len(word), False
+                alive, position, capital = text.fits(word, position), position + len(word), False
             elif op == CAPITAL:
                 capital = True
             elif op == SPAN:
@@ -79,13 +102,13 @@ def parse(text: str, grammar: Grammar | None = None) -> list[Derivation]:
 
 
 def _enter(
-    grammar: Grammar, text: str, position: int, env: tuple[Any, ...], bits: float, node: str, trace: Any, count: int, stack: list[tuple[Any, ...]]
+    grammar: Grammar, text: _Read, position: int, env: tuple[Any, ...], bits: float, node: str, trace: Any, count: int, stack: list[tuple[Any, ...]]
 ) -> bool:
     """A sentence has ended at `position`: push what may begin there; True if the story may end there."""
     table = grammar.plan[node, count]
-    if position == len(text) and count:
+    if position == len(text.text) and count:
         return END in table.options
-    if count and text[position] != " ":
+    if count and not text.fits(" ", position):
         return False
     position += bool(count)
     for name, cost in zip(table.options, table.bits, strict=True):
@@ -101,15 +124,14 @@ def _enter(
     return False
 
 
-def _begins(pieces: Any, text: str, position: int, capital: bool) -> bool:
+def _begins(pieces: Any, text: _Read, position: int, capital: bool) -> bool:
     """Whether a literal in front, if there is one, fits; sorts out most options before they cost anything."""
-    return not pieces or pieces[0][0] != LITERAL or text.startswith(pieces[0][2 if capital else 1], position)
+    return not pieces or pieces[0][0] != LITERAL or text.fits(pieces[0][2 if capital else 1], position)
 
 
 def _candidates(grammar: Grammar, slot: int, env: tuple[Any, ...]) -> list[tuple[Any, float]]:
     """The values that the variable may take now, each with its bits."""
-    table = grammar.source(slot, env)
-    other = grammar.variables[slot].unlike
-    if other is None or env[other] is None or all(value is not env[other] for value in table.options):
+    table, avoid = grammar.source(slot, env), grammar.avoided(slot, env)
+    if avoid is None or all(value is not avoid for value in table.options):
         return list(zip(table.options, table.bits, strict=True))
-    return [(value, log2(len(table.options) - 1)) for value in table.options if value is not env[other]]
+    return [(value, log2(len(table.options) - 1)) for value in table.options if value is not avoid]

@@ -9,7 +9,7 @@ from collections import defaultdict
 from functools import lru_cache
 
 from picollm.tasks.text.fables.grammar import END, Grammar
-from picollm.tasks.text.fables.pieces import CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN, Piece, Pieces, Table
+from picollm.tasks.text.fables.pieces import CHOICE, MOVING, PRINT, REFER, SPAN, Piece, Pieces, Table
 
 Slots = frozenset[int]
 NOTHING: Slots = frozenset()
@@ -24,8 +24,8 @@ class Slices:
         self._influences: dict[int, set[int]] = defaultdict(set)
         self._needs: set[Slots] = {NOTHING}
         self._looked: set[int] = set()
-        self.looked = {template.id: self.looks(template.pieces) for node in grammar.nodes.values() for template in node.templates.options}
-        looked = {name: NOTHING.union(*(self.looked[template.id] for template in node.templates.options)) for name, node in grammar.nodes.items()}
+        self.looked = {template: self.looks(template.pieces) for node in grammar.nodes.values() for template in node.templates.options}
+        looked = {name: NOTHING.union(*(self.looked[template] for template in node.templates.options)) for name, node in grammar.nodes.items()}
         self.later: dict[str, Slots] = dict.fromkeys(grammar.nodes, NOTHING)
         for _ in grammar.nodes:  # often enough for every node to hear of every later one
             for (name, _), table in grammar.plan.items():
@@ -96,5 +96,5 @@ class Slices:
                     self._influences[piece[1]] |= inner - {piece[1]}
                 for table in self.lists(piece[1]):
                     for value in table.options:
-                        if any(part[0] != LITERAL for part in value.form(piece[2])):
+                        if not value.plain:
                             self._visit(value.form(piece[2]), inner)
