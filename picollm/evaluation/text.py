@@ -26,7 +26,7 @@ from picollm.tokens import TokenFolder
 
 LOGITS = 1 << 22  # of a batch: 16 MiB, whatever the vocabulary and the length; more is slower
 LONGER = (1, 2, 4)  # times the trained context
-LONGER_TOKENS = 1 << 16  # in the windows of each length, so that longer ones cost no more
+LONGER_TOKENS = 1 << 15  # in the windows of each length, so that longer ones cost no more
 BINS = 8  # of positions in a context: single ones would be noise
 
 Rows = list[dict[str, Any]]
@@ -224,7 +224,7 @@ def _short(result: Mapping[str, Any]) -> dict[str, float]:
         own = result.get(name, {}).get("documents", {})
         losses |= {f"{figure}_{name}": own[figure] for figure in ("bits_per_byte", "excess_bits_per_byte") if figure in own}
     pairs = result.get("pairs", {})
-    losses |= {f"pairs_{name}": own["accuracy"] for name, own in pairs.get("categories", {}).items()}
+    losses |= {f"pairs_accuracy_{name}": own["accuracy"] for name, own in pairs.get("categories", {}).items()}
     losses |= {"pairs_accuracy": pairs["accuracy"]} if "accuracy" in pairs else {}
     names = ("bits_per_byte", "floor_bits_per_byte", "excess_bits_per_byte", "floor_loss")
     return {**losses, **{name: bits[name] for name in names if name in bits}, "perplexity": packed["perplexity"], "accuracy": packed["accuracy"]}

@@ -110,7 +110,10 @@ def html(report: Report) -> str:
 
 
 def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: dict[str, Any]) -> Section:
-    asked = (tables.results, tables.pairs, tables.splits, tables.sources, tables.families, tables.beyond, tables.right_beyond, tables.sure_beyond)
+    asked = (
+        *(tables.results, tables.pairs, tables.splits, tables.sources, tables.unseen, tables.minimal),
+        *(tables.families, tables.beyond, tables.right_beyond, tables.sure_beyond),
+    )
     found = [table(task) for table in asked]
     apart = differences([run.config for run in task.runs])
     return Section(

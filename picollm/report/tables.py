@@ -10,6 +10,7 @@ from picollm.evaluation import skipped
 from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed
 from picollm.report.figures import Style
 from picollm.statistics import Summary, summary
+from picollm.tasks.text.config import HELDOUT
 
 NONE = "\u2013"  # nothing was measured
 ROWS = (  # of the tasks that are rows of integers: every kind but text
@@ -133,6 +134,26 @@ def sources(task: Task) -> Table | None:
             cells = [number(100 * weight), share, *(metric(run.summary, f"{column}_{source}") for column in columns)]
             rows.append(Row(f"{run.name}, {source}", cells, style=run.style))
     return Table("Source by source, in nats per token.", ["run, source", "weight, %", "drawn, %", *map(title, columns)], rows)
+
+
+def unseen(task: Task) -> Table | None:
+    """Stories of templates and of combinations that training never shows, against those like the training's; None where a task has no such."""
+    names = _measured(task.runs, ["excess_bits_per_byte", *(f"excess_bits_per_byte_{name}" for name in HELDOUT)])
+    if len(names) < 2:
+        return None
+    rows = [_row(run, [metric(run.summary, name) for name in names]) for run in task.runs]
+    caption = "Excess bits per byte on whole stories. Of held-out ones the floor is that of the full grammar, which knows them."
+    return Table(caption, ["run", "test", *(name.removeprefix("excess_bits_per_byte_").replace("_", " ") for name in names[1:])], rows)
+
+
+def minimal(task: Task) -> Table | None:
+    """How often the right text of a minimal pair is the likelier one, by category of sentences."""
+    names = list(dict.fromkeys(name for run in task.runs for name in run.summary if name.startswith("pairs_accuracy")))
+    if not names:
+        return None
+    rows = [_row(run, [metric(run.summary, name) for name in names]) for run in task.runs]
+    caption = "Minimal pairs, %: how often a text is more likely than the same with one mistake; chance is 50."
+    return Table(caption, ["run", *(name.removeprefix("pairs_accuracy").strip("_").replace("_", " ") or "all" for name in names)], rows)
 
 
 def beyond(task: Task) -> Table | None:
