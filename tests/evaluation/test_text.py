@@ -12,6 +12,7 @@ from torch import Tensor
 from picollm import models
 from picollm.errors import UserError
 from picollm.evaluation import text
+from picollm.files import write_json
 from picollm.models import lstm
 from picollm.tokens import TokenFolder, open_tokens, write_header, write_split
 
@@ -198,6 +199,47 @@ def test_a_recurrent_model_is_evaluated_the_same_twice(tmp_path):
     assert result == evaluate(model, tokens, context=8)
     assert not model.training
     assert 1 < result["test"]["packed"]["loss"] < 2.5
+
+
+def test_the_held_out_sets_are_measured_against_the_full_grammar(tmp_path):
+    tokens = folder(tmp_path, bits=5.0)
+    for name, source in (("heldout_templates", "test"), ("heldout_combinations", "validation")):
+        entry = {**tokens.header["splits"][source], **write_split(tmp_path, name, [tokens.split(source)], 5)}
+        tokens.header["splits"][name] = entry
+        for kind in ("offsets", "bytes", "bits"):
+            np.save(tmp_path / f"{name}.{kind}.npy", np.load(tmp_path / f"{source}.{kind}.npy"))
+    result = evaluate(counting(2.0), tokens, context=8)
+    assert result["heldout_templates"] == {"floor_of": "the full grammar", **result["test"]}
+    assert result["heldout_combinations"]["documents"] == result["validation"]["documents"]
+    found = text.summaries({0: result})
+    assert found["excess_bits_per_byte_heldout_templates"]["mean"] == found["excess_bits_per_byte"]["mean"]
+    assert found["bits_per_byte_heldout_combinations"]["mean"] == result["validation"]["documents"]["bits_per_byte"]
+
+
+def test_a_pair_is_won_by_the_more_likely_text_and_a_tie_is_lost(tmp_path):
+    tokens = folder(tmp_path / "tokens")
+    sides = [("a", "abcd", "abdc"), ("a", "abca", "abcd"), ("a", "abc", "abcb"), ("b", "abcda", "abcab"), ("b", "abcdabcdabcd", "dcba"), ("b", "cc", "aa")]
+    pairs = [{"category": category, "change": "order", "right": right, "wrong": wrong} for category, right, wrong in sides]
+    write_json(tmp_path / "pairs.json", pairs)
+    found = text.evaluate(counting(3.0), tokens, tmp_path, 8)["pairs"]
+    assert found["left_out"] == 1
+    logs = counting(3.0).table.log_softmax(-1).double()
+
+    def score(word):
+        ids = [END, *("abcd".index(letter) for letter in word)]
+        return sum(float(logs[a, b]) for a, b in pairwise(ids))
+
+    for category in "ab":
+        own = [score(right) > score(wrong) + 1e-9 for name, right, wrong in sides if name == category and len(right) <= 8]
+        assert found["categories"][category] == {"accuracy": pytest.approx(sum(own) / len(own)), "pairs": len(own)}
+        assert 0 < sum(own) < len(own)
+    assert found["accuracy"] == pytest.approx(np.mean([own["accuracy"] for own in found["categories"].values()]))
+    lost = text.evaluate(uniform(), tokens, tmp_path, 4)["pairs"]
+    assert lost["categories"]["a"] == {"accuracy": pytest.approx(1 / 3), "pairs": 3}, "a shorter text is likelier, and two of the same length are equal"
+    summary = text.summaries({0: {**evaluate(uniform(), tokens, 8), "pairs": found}})
+    assert summary["pairs_accuracy"]["mean"] == found["accuracy"]
+    assert summary["pairs_b"]["mean"] == found["categories"]["b"]["accuracy"]
+    assert text.evaluate(uniform(), tokens, tmp_path, 1)["pairs"] == {"skipped": "no pair fits into a context of 1 tokens", "left_out": 6}
 
 
 def test_a_damaged_array_is_named(tmp_path):

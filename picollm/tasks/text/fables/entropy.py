@@ -105,6 +105,9 @@ class _Program:
     def _template(self, template: Template, env: Env) -> Outcome:
         """Walked once for all states that differ only in what the template does not look at."""
         looked = self.slices.looked[template]
+        if looked.isdisjoint(self.slots):  # most templates, in most slices
+            bits, size, _ = self._walk(template.pieces, (None,) * len(env), NOTHING)
+            return bits, size, {env: 1.0}
         bits, size, states = self._walk(template.pieces, tuple([value if slot in looked else None for slot, value in enumerate(env)]), NOTHING)
         ends = {tuple([end[slot] if slot in looked else value for slot, value in enumerate(env)]): weight for end, weight in states.items()}
         return bits, size, ends

@@ -11,20 +11,22 @@ from picollm.tasks.text.fables.slices import Slices
 
 
 def statistics() -> dict[str, Any]:
-    """Version and hash of the data, sizes, and the exact expectations: bits, bytes, bits per byte, sentences and categories a story."""
-    grammar, expectation = fables(), expected()
-    templates = [template for node in grammar.nodes.values() for template in node.templates.options]
+    """Version and hash of the data, sizes, and the exact expectations: bits, bytes, bits per byte, sentences and categories a story; "training": without
+    what is held out."""
+    grammar, expectation, training = fables(), expected(), expected(fables(restricted=True))
+    templates = {template.id: template.category for node in grammar.nodes.values() for template in node.templates.options}
     return {
         "version": grammar.data["version"],
         "sha256": digest(),
         "templates": len(templates),
-        "nodes": len(grammar.nodes),
+        "nodes": len(grammar.data["nodes"]),
         "word_forms": len(word_forms()),
         "bits": expectation.bits,
         "bytes": expectation.bytes,
         "bits_per_byte": expectation.bits_per_byte,
         "sentences": sum(count * p for count, p in expectation.sentences.items()),
-        "categories": {category: sum(expectation.templates[t.id] for t in templates if t.category == category) for category in CATEGORIES},
+        "categories": {category: sum(expectation.templates[name] for name, own in templates.items() if own == category) for category in CATEGORIES},
+        "training": {"bits": training.bits, "bytes": training.bytes, "bits_per_byte": training.bits_per_byte},
     }
 
 

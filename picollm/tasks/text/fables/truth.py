@@ -53,13 +53,18 @@ def _relations(story: Story) -> Iterator[Relation]:
     asked: Place | None = None
     for sentence in story.sentences:
         inside = [span for span in spans if sentence.start <= span.start and span.end <= sentence.end]
-        found = {label: [(span.start, span.end) for span in inside if span.label == label] for label in {span.label for span in inside}}
+        found: dict[str, list[Place]] = {}
+        for span in inside:
+            found.setdefault(span.label, []).append((span.start, span.end))
         yield from _negations(found)
         yield from _agreements(found, inside)
         yield from _comparisons(found)
         yield from _times(found)
         yield from _ambiguities(found, sentence)
-        for label, place in ((span.label, (span.start, span.end)) for span in inside if span.label in ("question", "answer")):
+        for start, end, label in inside:
+            if label not in ("question", "answer"):
+                continue
+            place = start, end
             if asked and (label == "question" or place[0] > asked[0]):
                 yield {"kind": "question", "question": asked, "answer": place if label == "answer" else None}
                 asked = None
