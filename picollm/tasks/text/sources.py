@@ -12,7 +12,8 @@ from picollm.tasks.text.config import HELDOUT, Config, Source
 from picollm.tasks.text.documents import Document, drawn, kept
 
 SPLITS = ("train", "validation", "test", *HELDOUT)
-PAIRS = 100  # of each category of sentences
+PAIRS = 100  # of each category of sentences, at most
+STORIES_A_PAIR = 100  # of the training: a small corpus has few pairs
 APART = 10**9  # between the first stories of two splits: more stories in one never move another
 NOTEBOOK = Path(__file__).parent / "notebook"
 GENERATED = ("fables", "3seqs", "notebook")  # or shipped: what needs neither a file nor a network
@@ -97,7 +98,7 @@ def minimal_pairs(config: Config) -> list[dict[str, str]]:
     if config.source != "fables" or config.sources is not None:
         return []
     assert config.stories is not None
-    return fables.pairs(config.seed, len(SPLITS) * APART, min(PAIRS, config.stories))
+    return fables.pairs(config.seed, len(SPLITS) * APART, max(1, min(PAIRS, config.stories // STORIES_A_PAIR)))
 
 
 def _fables(config: Config, wanted: Collection[str]) -> Iterator[Document]:
