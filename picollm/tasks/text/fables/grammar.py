@@ -1,21 +1,5 @@
 """The fables grammar: the YAML data compiled into tuples that a generator, a parser and a dynamic program can walk.
 
-A text of the data is a sequence of pieces, written so:
-
-    {wish} {wish.ing}     the value of a variable, in a form; a variable is drawn when it is first realised
-    {wish.told}           its verbs in the tense of the story
-    {hero_gender.-}       drawn but not printed
-    {wish/i}              the same phrase as the hero would say it of himself (my instead of his)
-    {hero} {hero@him}     a character, by name, pronoun or description as the context allows (@him: as an object)
-    {hero!}               the same, but never a pronoun
-    {hero.his}            this pronoun and nothing else
-    ~jump ~be/p ~be/s     a verb to inflect, in the form that was asked for, in a template the tense of the story;
-                          with a plural subject; with a singular one (whatever the person that the phrase is said in)
-    ~be@crowd ~be.s@crowd agreeing with the number of a variable's value; the same in the present
-    (little|young|)       one of several texts, equally likely
-    [scope:...]           a span to be annotated; [hero.name:...] one that mentions a character
-    ^                     what follows begins with a capital (as every sentence does)
-
 A node stands in the plan once for every tense in which a story can come to it. What is held out (`heldout` in the data) is a part of the
 grammar that the stories of training never use: some templates, and combinations of a name, an object and an outcome.
 
@@ -33,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from picollm.tasks.text.fables import inflect
+from picollm.tasks.text.fables.notation import tokens_of
 from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, PRINT, REFER, SPAN, Choice, Condition, Env, Piece, Pieces, Table
 
 FOLDER = Path(__file__).parent
@@ -40,15 +25,6 @@ FILES = ("words.yaml", "wishes.yaml", "plan.yaml")
 CATEGORIES = ("simple", "complex", "long-range", "coreference", "negation", "question", "technical", "ambiguous", "comparative", "temporal")
 SLOTS = ("opening", "wish", "attempt", "failure", "question", "reported speech", "comparison", "turn of time", "resolution", "lesson")
 END = "END"  # the plan's last node
-
-TOKEN = re.compile(
-    r"""\{(?P<name>[a-z_]+)(?P<full>!)?(?:@(?P<case>\w+))?(?:\.(?P<form>[\w-]+))?(?:/(?P<person>\w+))?\}
-    | ~(?P<verb>[a-z]+)(?:\.(?P<tense>[a-z]+))?(?:@(?P<subject>[a-z_]+))?(?:/(?P<number>[ps]))?
-    | \[(?:(?P<who>[a-z]+)\.)?(?P<label>[a-z]+):
-    | (?P<mark>[()|\]^])
-    | (?P<literal>[^{~\[()|\]^]+)""",
-    re.VERBOSE,
-)
 
 
 class Value:
@@ -188,13 +164,7 @@ class Grammar:
 
     def compile(self, text: str, tense: str = "past", person: str = "third", case: str = "he") -> Pieces:
         """A text of the data as pieces; `tense` is that of its marked verbs, `case` replaces CASE in the text of a mention."""
-        tokens, position = [], 0
-        while position < len(text):
-            match = TOKEN.match(text, position)
-            assert match, f"cannot read {text[position:]!r} in {text!r}"
-            tokens.append(match)
-            position = match.end()
-        pieces, rest = self._sequence(tokens, tense, person, case)
+        pieces, rest = self._sequence(tokens_of(text), tense, person, case)
         assert not rest, f"unbalanced brackets in {text!r}"
         return pieces
 

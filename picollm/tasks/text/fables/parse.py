@@ -1,11 +1,13 @@
 """The parser: every derivation of a text, found by backtracking over the data and not by the generator's walk."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import fsum, log2
 from typing import Any
 
-from picollm.tasks.text.fables.grammar import END, Grammar, fables
-from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN
+from picollm.tasks.text.fables.grammar import END, Grammar, Value, fables
+from picollm.tasks.text.fables.pieces import CAPITAL, CHOICE, LITERAL, MOVING, PRINT, REFER, SPAN, Table
 
 FOCUS = -1  # a piece of the parser's own: here a name or description ends
 
@@ -81,7 +83,8 @@ def _derivations(text: _Read, grammar: Grammar) -> list[Derivation]:
                 rest = ((env[piece[1]].form(piece[2]), 0), rest)
             elif op == PRINT:
                 alive, slot = False, piece[1]
-                for value, cost in _candidates(grammar, slot, env):
+                letter = text.text[position : position + 1]
+                for value, cost in _candidates(grammar, slot, env, piece[2], capital, letter):
                     form = value.form(piece[2])
                     if _begins(form, text, position, capital):
                         stack.append((position, ((form, 0), rest), (*env[:slot], value, *env[slot + 1 :]), bits + cost, capital, node, trace, count))
@@ -129,9 +132,19 @@ def _begins(pieces: Any, text: _Read, position: int, capital: bool) -> bool:
     return not pieces or pieces[0][0] != LITERAL or text.fits(pieces[0][2 if capital else 1], position)
 
 
-def _candidates(grammar: Grammar, slot: int, env: tuple[Any, ...]) -> list[tuple[Any, float]]:
-    """The values that the variable may take now, each with its bits."""
+def _candidates(grammar: Grammar, slot: int, env: tuple[Any, ...], form: str, capital: bool, letter: str) -> Iterator[tuple[Value, float]]:
+    """The values that the variable may take now and that may begin with the letter, each with its bits."""
     table, avoid = grammar.source(slot, env), grammar.avoided(slot, env)
-    if avoid is None or all(value is not avoid for value in table.options):
-        return list(zip(table.options, table.bits, strict=True))
-    return [(value, log2(len(table.options) - 1)) for value in table.options if value is not avoid]
+    barred = avoid is not None and avoid.place < len(table.options) and table.options[avoid.place] is avoid
+    for value in _beginning(table, form, capital, letter):
+        if not barred:
+            yield value, table.bits[value.place]
+        elif value is not avoid:
+            yield value, log2(len(table.options) - 1)
+
+
+@cache
+def _beginning(table: Table, form: str, capital: bool, letter: str) -> list[Value]:
+    """The values of a list whose form begins with the letter, or who knows with what; all, where the text has ended."""
+    firsts = {value: value.form(form)[:1] for value in table.options}
+    return [value for value, first in firsts.items() if not letter or not first or first[0][0] != LITERAL or first[0][2 if capital else 1][0] == letter]
