@@ -26,6 +26,7 @@ from picollm.nn.linear_variants import VARIANTS, Form
 from picollm.nn.mlp import GATED, MLP, Activation
 from picollm.nn.model import Model as Base
 from picollm.nn.norms import EPS, Norm, norm
+from picollm.nn.number_positions import DigitOrder, PositionIds, block_ids, coupled_ids
 from picollm.nn.positions import Rotary, sinusoids
 from picollm.nn.softmax_attention import Scale
 from picollm.nn.taps import Recorder, Tap, untapped
@@ -49,6 +50,13 @@ class Config:
     yarn_factor: float = 1.0  # how many times the context has been stretched since training on yarn_length tokens
     yarn_length: int = 4096
     block_size: int = 512  # tokens in a learned position table; the other positions have no limit
+    # Of numbers, see picollm/nn/number_positions.py, with learned or sinusoidal positions:
+    position_ids: PositionIds = "sequential"
+    position_offset: int = 0  # in training, all ids of a batch but 0 grow by a random number up to this (Abacus): larger ones are then known too
+    digit_order: DigitOrder = "reversed"  # of coupled ids
+    operands: int = 2  # numbers before an answer, of coupled ids
+    loops: int = 1  # how many times the blocks are passed through, with the same weights (arXiv 2409.15647)
+    input_injection: bool = False  # the embedding is added before every block (arXiv 2405.17399)
     norm: Norm = "layernorm"
     norm_position: Literal["pre", "post", "both"] = "pre"
     norm_eps: float = EPS
@@ -73,11 +81,11 @@ class Config:
     qkv_bias: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_layer", "n_head", "d_model", "block_size", "yarn_factor", "yarn_length"):
+        for name in ("n_layer", "n_head", "d_model", "block_size", "yarn_factor", "yarn_length", "loops", "operands"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if self.n_layer > DEEP and not self.allow_deep:
-            raise ValueError(f"n_layer: {self.n_layer} blocks are more than {DEEP}, which takes long on a CPU; lower it, or set allow_deep: true")
+        if self.depth > DEEP and not self.allow_deep:
+            raise ValueError(f"n_layer: {self.depth} blocks are more than {DEEP}, which takes long on a CPU; lower it, or set allow_deep: true")
         if self.head_width is None and self.d_model % self.n_head:
             raise ValueError(f"n_head: {self.n_head} does not divide d_model {self.d_model}; choose a divisor")
         self.options()
@@ -100,6 +108,10 @@ class Config:
             raise ValueError(f"rope_theta: yarn needs one above 1, not {self.rope_theta}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        if self.position_ids != "sequential" and self.positions not in ("learned", "sinusoidal"):
+            raise ValueError(f"position_ids: {self.position_ids} ids are looked up, and positions are {self.positions}; take learned or sinusoidal ones")
+        if self.position_offset < 0 or (self.position_offset and self.position_ids == "sequential"):
+            raise ValueError(f"position_offset: {self.position_offset} is for block and coupled ids, 0 or more; remove it")
         if self.attention == "convolution" and self.positions == "alibi":
             raise ValueError("positions: alibi is a cost on attention, and a convolution has none; take none")
 
@@ -138,8 +150,13 @@ class Config:
         return self.head_width or self.d_model // self.n_head
 
     @property
+    def depth(self) -> int:
+        """Blocks that a token passes."""
+        return self.n_layer * self.loops
+
+    @property
     def max_length(self) -> int | None:
-        return self.block_size if self.positions == "learned" else None
+        return self.block_size if self.positions == "learned" and self.position_ids == "sequential" else None
 
     @property
     def inner_width(self) -> int:
@@ -151,6 +168,7 @@ class DecodingState:
 
     def __init__(self, layers: list[AttentionState | ConvolutionState], length: int) -> None:
         self.layers, self.length, self.position = layers, length, 0
+        self.ids: Tensor | None = None  # (B, T) of the tokens so far, where positions depend on them
 
     def tensors(self) -> list[Tensor]:
         """All that linear attention and convolutions remember, (B, ...) each."""
@@ -207,21 +225,24 @@ class Model(Base):
 
     def init_weights(self) -> None:
         """By `init`; what each does stands in the table of picollm/nn/initialisation.py."""
-        initialise(self, self.config.init, self.config.n_layer)
+        initialise(self, self.config.init, self.config.depth)
 
     def forward(self, ids: Tensor, state: DecodingState | None = None, tap: Tap | None = None) -> Tensor:
         """(B, T) -> logits (B, T, V). Raises UserError beyond a learned position table."""
         tap = untapped if tap is None else tap  # a tap may well be an empty collection
         start = state.position if state else 0
-        x = tap("embed", self.dropout(self._embed(ids, start)))
-        for layer, block in enumerate(self.blocks):
-            x = block(x, tap, f"{layer}.", state.layers[layer] if state else None, start)
+        x = embedded = tap("embed", self.dropout(self._embed(ids, start, state)))
+        for layer in range(self.config.depth):
+            x = x + embedded if layer and self.config.input_injection else x
+            x = self.blocks[layer % self.config.n_layer](x, tap, f"{layer}.", state.layers[layer] if state else None, start)
         if state:
             state.position += ids.shape[1]
         return tap("logits", self.head(tap("ln_f", self.norm(x))))
 
-    def _embed(self, ids: Tensor, start: int) -> Tensor:
+    def _embed(self, ids: Tensor, start: int, state: DecodingState | None) -> Tensor:
         x: Tensor = self.embed(ids)
+        if self.config.position_ids != "sequential":
+            return x + self._of_numbers(ids, state)
         end = start + ids.shape[1]
         if self.positions is not None:
             if end > self.config.block_size:
@@ -231,19 +252,39 @@ class Model(Base):
             x = x + sinusoids(ids.shape[1], self.config.d_model, start).to(x)
         return x
 
+    def position_ids(self, ids: Tensor) -> Tensor:
+        """(B, T) whole sequences -> (B, T) of what block or coupled positions are looked up by, without a training's offset."""
+        c, digits = self.config, self.vocab_size - 2
+        return block_ids(ids, digits) if c.position_ids == "block" else coupled_ids(ids, digits, c.digit_order, c.operands)
+
+    def _of_numbers(self, ids: Tensor, state: DecodingState | None) -> Tensor:
+        """(B, T) -> (B, T, D)."""
+        if state:
+            state.ids = ids if state.ids is None else torch.cat((state.ids, ids), 1)
+        places = self.position_ids(ids if state is None or state.ids is None else state.ids)[:, -ids.shape[1] :]
+        if self.training and self.config.position_offset:
+            places = places + (places > 0) * torch.randint(self.config.position_offset + 1, (), device=ids.device)
+        most = int(places.max()) + 1
+        if self.positions is None:
+            return sinusoids(most, self.config.d_model).to(self.embed.weight)[places]
+        if most > self.config.block_size:
+            raise UserError(f"model.block_size: the table of learned positions ends at {self.config.block_size}, a number has {most - 1} digits; shorten it")
+        found: Tensor = self.positions(places)
+        return found
+
     def empty_state(self, batch: int, length: int) -> DecodingState:
         """Memory for a context of up to `length` tokens; linear attention needs the same for any length."""
         like = self.embed.weight
-        return DecodingState([attention.empty_state(batch, length, like) for attention in self.attentions], length)
+        return DecodingState([attention.empty_state(batch, length, like) for attention in self.attentions * self.config.loops], length)
 
     def attention_weights(self, recorder: Recorder, layer: int) -> Tensor:
         """(B, H, T, T) from the recorded q and k of a forward pass: what the fused kernels applied but never showed."""
-        return self.attentions[layer].weights(recorder, f"{layer}.")
+        return self.attentions[layer % self.config.n_layer].weights(recorder, f"{layer}.")
 
 
 def attention_matrices(model: Model, ids: Tensor) -> Tensor:
     """All attention matrices of one forward pass: (B, T) -> (L, B, H, T, T)."""
-    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.n_layer) for name in ("q", "k", "g", "beta")])
+    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ("q", "k", "g", "beta")])
     with torch.no_grad():
         model(ids, tap=recorder)
-        return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.n_layer)])
+        return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.depth)])
