@@ -119,8 +119,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(o.n_head * width, d_model, bias=bias)
         self.rotary = [rotary]  # in a list: not a submodule of every layer
 
-    def forward(self, x: Tensor, tap: Tap = untapped, site: str = "", state: AttentionState | None = None, start: int = 0) -> Tensor:
-        """(B, T, D) -> (B, T, D). With a `state`, x are the tokens from position `start` on, and the state holds those before."""
+    def forward(
+        self, x: Tensor, tap: Tap = untapped, site: str = "", state: AttentionState | None = None, start: int = 0, places: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D). With a `state`, x are the tokens from position `start` on, and the state holds those before.
+
+        `places` (B, T): where rotary positions have them, if not in sequence.
+        """
         B, T, _ = x.shape
         qkv = self.qkv(x)
         if self.convolution is not None:
@@ -133,7 +138,7 @@ class Attention(nn.Module):
             q, k = qk.split((self.n_head, self.n_kv_head), 1)
             qk = torch.cat((self.norm_q(q), self.norm_k(k)), 1)
         if self.rotary[0] is not None:
-            qk = self.rotary[0](qk, start)
+            qk = self.rotary[0](qk, start, places)
         q, k = qk.split((self.n_head, self.n_kv_head), 1)
         q, k, v = tap(f"{site}q", q), tap(f"{site}k", k), tap(f"{site}v", v)
         z = tap(f"{site}z", self.kernel(q, k, v, x, tap, site, state.memory if state else None, start))

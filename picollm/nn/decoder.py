@@ -50,7 +50,7 @@ class Config:
     yarn_factor: float = 1.0  # how many times the context has been stretched since training on yarn_length tokens
     yarn_length: int = 4096
     block_size: int = 512  # tokens in a learned position table; the other positions have no limit
-    # Of numbers, see picollm/nn/number_positions.py, with learned or sinusoidal positions:
+    # Of numbers, see picollm/nn/number_positions.py:
     position_ids: PositionIds = "sequential"
     position_offset: int = 0  # in training, all ids of a batch but 0 grow by a random number up to this (Abacus): larger ones are then known too
     digit_order: DigitOrder = "reversed"  # of coupled ids
@@ -108,8 +108,8 @@ class Config:
             raise ValueError(f"rope_theta: yarn needs one above 1, not {self.rope_theta}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
-        if self.position_ids != "sequential" and self.positions not in ("learned", "sinusoidal"):
-            raise ValueError(f"position_ids: {self.position_ids} ids are looked up, and positions are {self.positions}; take learned or sinusoidal ones")
+        if self.position_ids != "sequential" and self.positions not in ("learned", "sinusoidal", "rope"):
+            raise ValueError(f"position_ids: {self.position_ids} ids say nothing to positions that are {self.positions}; take learned, sinusoidal or rope")
         if self.position_offset < 0 or (self.position_offset and self.position_ids == "sequential"):
             raise ValueError(f"position_offset: {self.position_offset} is for block and coupled ids, 0 or more; remove it")
         if self.attention == "convolution" and self.positions == "alibi":
@@ -193,10 +193,15 @@ class Block(nn.Module):
             self.norm_attention_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
             self.norm_mlp_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
 
-    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int) -> Tensor:
-        """(B, T, D) -> (B, T, D). `state` is the attention's own."""
+    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int, places: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `state` is the attention's own, `places` (B, T) are those of rotary positions that are not in sequence."""
         x = tap(f"{site}resid_pre", x)
-        out = self.attention(x if self.post else self.norm_attention(x), tap, site, state, start)
+        normed = x if self.post else self.norm_attention(x)
+        out = (
+            self.attention(normed, tap, site, state, start, places)
+            if isinstance(self.attention, Attention)
+            else self.attention(normed, tap, site, state, start)
+        )
         x = x + self.dropout(tap(f"{site}attn_out", self.norm_attention_out(out) if self.sandwich else out))
         x = tap(f"{site}resid_mid", self.norm_attention(x) if self.post else x)
         out = self.mlp(x if self.post else self.norm_mlp(x), tap, site)
@@ -231,46 +236,40 @@ class Model(Base):
         """(B, T) -> logits (B, T, V). Raises UserError beyond a learned position table."""
         tap = untapped if tap is None else tap  # a tap may well be an empty collection
         start = state.position if state else 0
-        x = embedded = tap("embed", self.dropout(self._embed(ids, start, state)))
+        places = None if self.config.position_ids == "sequential" else self._places(ids, state)
+        x = embedded = tap("embed", self.dropout(self._embed(ids, start, places)))
         for layer in range(self.config.depth):
             x = x + embedded if layer and self.config.input_injection else x
-            x = self.blocks[layer % self.config.n_layer](x, tap, f"{layer}.", state.layers[layer] if state else None, start)
+            x = self.blocks[layer % self.config.n_layer](x, tap, f"{layer}.", state.layers[layer] if state else None, start, places)
         if state:
             state.position += ids.shape[1]
         return tap("logits", self.head(tap("ln_f", self.norm(x))))
 
-    def _embed(self, ids: Tensor, start: int, state: DecodingState | None) -> Tensor:
-        x: Tensor = self.embed(ids)
-        if self.config.position_ids != "sequential":
-            return x + self._of_numbers(ids, state)
-        end = start + ids.shape[1]
+    def _embed(self, ids: Tensor, start: int, places: Tensor | None) -> Tensor:
+        c, x = self.config, self.embed(ids)
+        end = start + ids.shape[1] if places is None else int(places.max()) + 1
         if self.positions is not None:
-            if end > self.config.block_size:
-                raise UserError(f"model.block_size: the table of learned positions ends at {self.config.block_size}, the sequence has {end} tokens; shorten it")
-            x = x + self.positions.weight[start:end]
-        elif self.config.positions == "sinusoidal":
-            x = x + sinusoids(ids.shape[1], self.config.d_model, start).to(x)
+            if end > c.block_size:
+                what = f"the sequence has {end} tokens" if places is None else f"a number has {end - 1} digits"
+                raise UserError(f"model.block_size: the table of learned positions ends at {c.block_size}, {what}; shorten it")
+            x = x + (self.positions.weight[start:end] if places is None else self.positions(places))
+        elif c.positions == "sinusoidal":
+            x = x + (sinusoids(ids.shape[1], c.d_model, start).to(x) if places is None else sinusoids(end, c.d_model).to(x)[places])
         return x
 
     def position_ids(self, ids: Tensor) -> Tensor:
-        """(B, T) whole sequences -> (B, T) of what block or coupled positions are looked up by, without a training's offset."""
+        """(B, T) whole sequences -> (B, T) block or coupled ids, without a training's offset."""
         c, digits = self.config, self.vocab_size - 2
         return block_ids(ids, digits) if c.position_ids == "block" else coupled_ids(ids, digits, c.digit_order, c.operands)
 
-    def _of_numbers(self, ids: Tensor, state: DecodingState | None) -> Tensor:
-        """(B, T) -> (B, T, D)."""
+    def _places(self, ids: Tensor, state: DecodingState | None) -> Tensor:
+        """(B, T) of the tokens that are new."""
         if state:
             state.ids = ids if state.ids is None else torch.cat((state.ids, ids), 1)
         places = self.position_ids(ids if state is None or state.ids is None else state.ids)[:, -ids.shape[1] :]
         if self.training and self.config.position_offset:
             places = places + (places > 0) * torch.randint(self.config.position_offset + 1, (), device=ids.device)
-        most = int(places.max()) + 1
-        if self.positions is None:
-            return sinusoids(most, self.config.d_model).to(self.embed.weight)[places]
-        if most > self.config.block_size:
-            raise UserError(f"model.block_size: the table of learned positions ends at {self.config.block_size}, a number has {most - 1} digits; shorten it")
-        found: Tensor = self.positions(places)
-        return found
+        return places
 
     def empty_state(self, batch: int, length: int) -> DecodingState:
         """Memory for a context of up to `length` tokens; linear attention needs the same for any length."""

@@ -8,7 +8,7 @@
 
 Delimiters and pads have 0. With digits in reverse the two are the same numbers. In plain order significance counts from a number's
 end: that of an operand is known when it has been read whole; an answer, which is still being written, has zeros in front, up to as
-many digits as the task's answers have, so that its first digit's significance is known too.
+many digits as the task's answers have, so that its first digit's significance is known too. So in plain order a prompt is read in one pass.
 
 The last two ids of a vocabulary are the delimiter and the pad, all before them digits.
 

@@ -49,7 +49,9 @@ def test_equal_significance_has_equal_ids_in_either_order(numbers, digit):
         assert one[start + 1 : end].tolist() == other[start + 1 : end].flip(0).tolist()
 
 
-@pytest.mark.parametrize("options", [{"position_ids": "block"}, {"position_ids": "block", "positions": "sinusoidal"}, {"position_ids": "coupled"}])
+@pytest.mark.parametrize(
+    "options", [{"position_ids": "block"}, {"position_ids": "block", "positions": "sinusoidal"}, {"position_ids": "coupled", "positions": "rope"}]
+)
 def test_token_by_token_gives_the_logits_of_one_pass(options):
     model, row = build(**options).eval(), ids("+1342+879+2221+")
     state = model.empty_state(1, row.shape[1])
@@ -96,7 +98,7 @@ def test_loops_share_their_weights_and_inject_the_input():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"position_ids": "block", "positions": "rope"}, r"model\.position_ids: .* take learned or sinusoidal"),
+        ({"position_ids": "block", "positions": "alibi"}, r"model\.position_ids: .* take learned, sinusoidal or rope"),
         ({"position_offset": 3}, r"model\.position_offset: 3 is for block and coupled ids"),
         ({"loops": 0}, r"model\.loops: must be at least 1"),
         ({"n_layer": 4, "loops": 3}, r"model\.n_layer: 12 blocks"),
