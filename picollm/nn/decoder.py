@@ -26,7 +26,7 @@ from picollm.nn.linear_variants import VARIANTS, Form
 from picollm.nn.mlp import GATED, MLP, Activation
 from picollm.nn.model import Model as Base
 from picollm.nn.norms import EPS, Norm, norm
-from picollm.nn.number_positions import DigitOrder, PositionIds, block_ids, coupled_ids
+from picollm.nn.number_positions import DigitOrder, Places, PositionIds, block_ids, coupled_ids, window
 from picollm.nn.positions import Rotary, sinusoids
 from picollm.nn.softmax_attention import Scale
 from picollm.nn.taps import Recorder, Tap, untapped
@@ -53,6 +53,7 @@ class Config:
     # Of numbers, see picollm/nn/number_positions.py:
     position_ids: PositionIds = "sequential"
     position_offset: int = 0  # in training, all ids of a batch but 0 grow by a random number up to this (Abacus): larger ones are then known too
+    column_window: int | None = None  # softmax attention sees tokens whose ids differ by no more than this
     digit_order: DigitOrder = "reversed"  # of coupled ids
     operands: int = 2  # numbers before an answer, of coupled ids
     loops: int = 1  # how many times the blocks are passed through, with the same weights (arXiv 2409.15647)
@@ -112,6 +113,11 @@ class Config:
             raise ValueError(f"position_ids: {self.position_ids} ids say nothing to positions that are {self.positions}; take learned, sinusoidal or rope")
         if self.position_offset < 0 or (self.position_offset and self.position_ids == "sequential"):
             raise ValueError(f"position_offset: {self.position_offset} is for block and coupled ids, 0 or more; remove it")
+        if self.column_window is not None:
+            if self.column_window < 1 or self.position_ids == "sequential":
+                raise ValueError(f"column_window: {self.column_window} columns of block or coupled ids; give at least 1, and position_ids, or remove it")
+            if self.attention != "softmax" or self.positions == "alibi" or self.sinks or self.sliding_window is not None:
+                raise ValueError("column_window: is for softmax attention without alibi, sinks or sliding_window; remove it or those")
         if self.attention == "convolution" and self.positions == "alibi":
             raise ValueError("positions: alibi is a cost on attention, and a convolution has none; take none")
 
@@ -193,8 +199,8 @@ class Block(nn.Module):
             self.norm_attention_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
             self.norm_mlp_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
 
-    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int, places: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D). `state` is the attention's own, `places` (B, T) are those of rotary positions that are not in sequence."""
+    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int, places: Places | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `state` is the attention's own, `places` are of tokens that are not in sequence."""
         x = tap(f"{site}resid_pre", x)
         normed = x if self.post else self.norm_attention(x)
         out = (
@@ -237,7 +243,7 @@ class Model(Base):
         tap = untapped if tap is None else tap  # a tap may well be an empty collection
         start = state.position if state else 0
         places = None if self.config.position_ids == "sequential" else self._places(ids, state)
-        x = embedded = tap("embed", self.dropout(self._embed(ids, start, places)))
+        x = embedded = tap("embed", self.dropout(self._embed(ids, start, places.ids if places else None)))
         for layer in range(self.config.depth):
             x = x + embedded if layer and self.config.input_injection else x
             x = self.blocks[layer % self.config.n_layer](x, tap, f"{layer}.", state.layers[layer] if state else None, start, places)
@@ -262,14 +268,17 @@ class Model(Base):
         c, digits = self.config, self.vocab_size - 2
         return block_ids(ids, digits) if c.position_ids == "block" else coupled_ids(ids, digits, c.digit_order, c.operands)
 
-    def _places(self, ids: Tensor, state: DecodingState | None) -> Tensor:
-        """(B, T) of the tokens that are new."""
+    def _places(self, ids: Tensor, state: DecodingState | None) -> Places:
+        """Of the tokens that are new."""
+        c, T = self.config, ids.shape[1]
         if state:
-            state.ids = ids if state.ids is None else torch.cat((state.ids, ids), 1)
-        places = self.position_ids(ids if state is None or state.ids is None else state.ids)[:, -ids.shape[1] :]
-        if self.training and self.config.position_offset:
-            places = places + (places > 0) * torch.randint(self.config.position_offset + 1, (), device=ids.device)
-        return places
+            state.ids = ids = ids if state.ids is None else torch.cat((state.ids, ids), 1)
+        places = self.position_ids(ids)
+        seen = None if c.column_window is None else window(places, T, c.column_window)
+        places = places[:, -T:]
+        if self.training and c.position_offset:
+            places = places + (places > 0) * torch.randint(c.position_offset + 1, (), device=ids.device)
+        return Places(places, seen)
 
     def empty_state(self, batch: int, length: int) -> DecodingState:
         """Memory for a context of up to `length` tokens; linear attention needs the same for any length."""
@@ -283,7 +292,7 @@ class Model(Base):
 
 def attention_matrices(model: Model, ids: Tensor) -> Tensor:
     """All attention matrices of one forward pass: (B, T) -> (L, B, H, T, T)."""
-    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ("q", "k", "g", "beta")])
+    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ("q", "k", "g", "beta", "seen")])
     with torch.no_grad():
         model(ids, tap=recorder)
         return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.depth)])

@@ -15,13 +15,30 @@ The last two ids of a vocabulary are the delimiter and the pad, all before them 
 Shapes: B batch, T time.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 PositionIds = Literal["sequential", "block", "coupled"]
 DigitOrder = Literal["reversed", "plain"]
+
+
+class Places(NamedTuple):
+    """Where the tokens of a pass stand, and what they see."""
+
+    ids: Tensor  # (B, T)
+    seen: Tensor | None  # (B, 1, T, S) bool, of all tokens so far; None: all
+
+
+def window(places: Tensor, new: int, width: int) -> Tensor:
+    """(B, S) of all tokens so far -> (B, 1, new, S): which of them each of the last `new` sees, those before it within `width` columns of its own.
+
+    What is learned of a column then holds for every column, however many there are: longer numbers are no new situation.
+    """
+    S = places.shape[1]
+    near = (places[:, -new:, None] - places[:, None, :]).abs() <= width
+    return (near & torch.ones(new, S, dtype=torch.bool, device=places.device).tril(S - new))[:, None]
 
 
 def block_ids(ids: Tensor, digits: int) -> Tensor:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from picollm import models
 from picollm.errors import UserError
+from picollm.nn.decoder import attention_matrices
 from picollm.nn.number_positions import block_ids, coupled_ids
 
 PLUS, PAD = 10, 11
@@ -76,6 +77,31 @@ def test_operands_of_equal_columns_may_be_swapped():
     assert not torch.allclose(model(ids("+1342+8790+"))[:, -1], model(ids("+3142+8790+"))[:, -1])
 
 
+def test_a_window_of_columns_hides_all_others_and_makes_further_columns_no_new_situation():
+    model = build(position_ids="block", positions="rope", column_window=1).eval()
+    row = ids("+11111+22222+")
+    changed = row.clone()
+    changed[0, [4, 5, 10]] = 7  # columns 4 and 5 of the first number, 4 of the second
+    torch.testing.assert_close(model(row)[:, 8], model(changed)[:, 8])  # column 2 sees 1 to 3
+    assert not torch.allclose(model(row)[:, 9], model(changed)[:, 9])
+    longer = ids("+1111111+2222222+")
+    torch.testing.assert_close(model(row)[:, [9, 10]], model(longer)[:, [11, 14]])  # with equal columns around them, they are equal
+
+
+def test_weights_of_a_window_are_those_that_were_applied():
+    model, row = build(position_ids="block", positions="learned", column_window=2).eval(), ids("+135+246+")
+    weights = attention_matrices(model, row)[0, 0]
+    assert (weights[:, :, :].sum(-1) - 1).abs().max() < 1e-6
+    places = model.position_ids(row)[0]
+    hidden = (places[:, None] - places[None, :]).abs() > 2
+    assert (weights[:, hidden] == 0).all()
+    block, x = model.blocks[0], model.embed(row) + model.positions(model.position_ids(row))
+    qkv = block.attention.qkv(block.norm_attention(x))
+    v = qkv[..., 16:].view(1, 9, 2, 4).transpose(1, 2)
+    by_hand = x + block.attention.out((weights[None] @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(model.head(model.norm(by_hand + block.mlp(block.norm_mlp(by_hand)))), model(row))
+
+
 def test_a_number_longer_than_the_table_is_named():
     with pytest.raises(UserError, match=r"block_size: .* a number has 4 digits"):
         build(position_ids="block", block_size=4)(ids("+1342+"))
@@ -100,6 +126,8 @@ def test_loops_share_their_weights_and_inject_the_input():
     [
         ({"position_ids": "block", "positions": "alibi"}, r"model\.position_ids: .* take learned, sinusoidal or rope"),
         ({"position_offset": 3}, r"model\.position_offset: 3 is for block and coupled ids"),
+        ({"column_window": 2}, r"model\.column_window: 2 columns of block or coupled ids"),
+        ({"column_window": 2, "position_ids": "block", "sinks": True}, r"model\.column_window: is for softmax attention without"),
         ({"loops": 0}, r"model\.loops: must be at least 1"),
         ({"n_layer": 4, "loops": 3}, r"model\.n_layer: 12 blocks"),
     ],

@@ -202,5 +202,8 @@ def _tables(model: Decoder, config: Config) -> tuple[Tensor, Tensor]:
     q, k, v = (kinds(sites[f"0.{name}"].transpose(1, 2)).double() for name in "qkv")  # (Q, H or G, K)
     k, v = (of_heads(x[None].transpose(1, 2))[0].transpose(0, 1) for x in (k, v))
     scores = torch.einsum("qhk,mhk->qmh", q, k) * q.shape[-1] ** -0.5
+    if (width := model.config.column_window) is not None:
+        places = kinds(model.position_ids(ids))  # (Q,)
+        scores = scores.masked_fill(((places[:, None] - places).abs() > width)[..., None], float("-inf"))
     weights = (scores - scores.amax(1, keepdim=True)).exp()[..., None]  # the largest of any kind: none overflows
     return torch.cat((weights * v, weights), -1), kinds(sites["embed"]).T.contiguous()

@@ -1,10 +1,10 @@
 """The parameters of an addition task: which numbers, how they are written, what is held out, how the answer is proved."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from picollm.tasks._config import Sets
-from picollm.tasks.addition.bases import check_base
+from picollm.tasks.addition.bases import check_base, digits_of
 
 if TYPE_CHECKING:
     from picollm.training.recipe import Recipe
@@ -27,6 +27,7 @@ class Config(Sets):
     base: int = 10
     operands: int = 2
     digits: list[int] = field(default_factory=lambda: [1, 4])  # of an operand, every number of them equally often
+    largest: int | None = None  # the most digits are then as many as this number has in the base
     order: Order = "reversed"  # units first, or last
     padding: Padding = "fixed"  # zeros in front: none, up to the longest operand of the problem, or up to the most digits of the task
     tokens_per_pass: int | Literal["all"] = 1  # answer tokens that one pass gives: the targets are so many tokens ahead
@@ -42,6 +43,10 @@ class Config(Sets):
         check_base(self.base)
         if not 2 <= self.operands <= 10:
             raise ValueError(f"operands: {self.operands} numbers; give 2 to 10")
+        if self.largest is not None:
+            if self.largest < 1:
+                raise ValueError(f"largest: {self.largest} is no number to add up to; give at least 1")
+            object.__setattr__(self, "digits", [self.digits[0], len(digits_of(self.largest, self.base))])  # the dataclass is frozen from here on
         if len(self.digits) != 2 or not 1 <= self.digits[0] <= self.digits[1] <= MOST_DIGITS:
             raise ValueError(f"digits: {self.digits} is no range; give [fewest, most] with 1 <= fewest <= most <= {MOST_DIGITS}")
         if self.long_lengths and self.long_lengths[-1] > MOST_DIGITS:
@@ -105,6 +110,21 @@ class Config(Sets):
         """The tokens that a model is given: all but those that are only targets."""
         end = 0 if isinstance(self.tokens_per_pass, str) else 1  # what ends the answer is asked for, unless the answer comes in one pass
         return 1 + self.operands * (width + 1) + self.answer_width(width) + end - self.ahead(width)
+
+    def check_model(self, block: dict[str, Any]) -> None:
+        """Raises ValueError for a `model:` block whose positions of numbers are not those of this task's."""
+        if block.get("position_ids") == "coupled":
+            if block.get("digit_order", "reversed") != self.order:
+                raise ValueError(f"digit_order: {block.get('digit_order', 'reversed')}, but the task writes {self.order} digits; set digit_order: {self.order}")
+            if self.order == "plain" and self.padding == "none":
+                raise ValueError("position_ids: coupled ids of plain order are those of answers with zeros in front; set padding in the task, or take block")
+            if block.get("operands", 2) != self.operands:
+                raise ValueError(f"operands: {block.get('operands', 2)}, but the task adds {self.operands}; set operands: {self.operands}")
+        table = block.get("block_size", 512)
+        if block.get("positions") == "learned" and block.get("position_ids", "sequential") != "sequential":
+            most = self.answer_width(self.digits[1]) + block.get("position_offset", 0)
+            if most >= table:
+                raise ValueError(f"block_size: {table} positions do not hold answers of {most} digits, offset included; give at least {most + 1}")
 
     def trained_length(self, recipe: "Recipe") -> int:
         return self.row_length(self.digits[1])

@@ -37,13 +37,15 @@ def generate(config: Config, out: Path) -> dict[str, Any]:
         counts[split] = {"sequences": len(values), "terms": int((values != config.pad).sum()), "scored": int((targets != config.pad).sum())}
         facts[split] = {"row_length": values.shape[1], "digits": width}
     _rows.save_facts(out, facts, floor=FLOOR["loss"])
+    largest = config.largest or config.base ** config.digits[1] - 1
     if config.sequences:
-        sequences.write(sequences.Settings(high=config.base ** config.digits[1] - 1, sequences=config.sequences, base=config.base), out / "sequences.txt")
-    largest = config.base ** config.digits[1] - 1
+        settings = sequences.Settings(high=largest, sequences=config.sequences, base=config.base, operands=config.operands, seed=config.seed)
+        sequences.write(settings, out / "sequences.txt")
     return {
         "floor": FLOOR,
         "lengths": {str(length): FLOOR for length in config.long_lengths},
         "controls": {"uniform": {"loss": float(np.log(config.base)), "accuracy": 1 / config.base}},
+        "trained": config.digits[1],  # digits: what lengths beyond are told by
         "plateaus": _plateaus(config),
         "tokens_per_problem": {str(base): tokens_per_problem(base, largest) for base in sorted({*BASES, config.base})},
         "splits": counts,
