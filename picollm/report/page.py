@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from picollm.evaluation import skipped
-from picollm.report import figures, findings, sampling, sweeps, tables
+from picollm.report import figures, findings, sampling, sums, sweeps, tables
 from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of
 from picollm.report.tables import Table, judged_by, metric, plain, title
 
@@ -110,7 +110,15 @@ def html(report: Report) -> str:
 
 
 def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: dict[str, Any]) -> Section:
-    found = [tables.results(task), tables.pairs(task), tables.splits(task), tables.families(task), tables.beyond(task), tables.right_beyond(task)]
+    found = [
+        tables.results(task),
+        tables.pairs(task),
+        tables.splits(task),
+        tables.families(task),
+        tables.beyond(task),
+        tables.right_beyond(task),
+        *sums.tables(task),
+    ]
     apart = differences([run.config for run in task.runs])
     return Section(
         task=task,
@@ -132,6 +140,8 @@ def _curves(task: Task) -> list[Picture]:
     seeds = {run.name: [run.curve] for run in task.runs if run.curve}
     columns = ("train_loss", "validation_loss") if seeds else ()
     drawn = [(figures.LABELS[column], figures.training_curves(seeds, [column], task.floor, style)) for column in columns]
+    if right := sums.curve(task):
+        drawn.append(("problems right", right))
     if tested:
         drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
     paired = {run.name: run.pairs for run in task.runs if run.pairs}
