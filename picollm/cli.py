@@ -1,4 +1,5 @@
-"""The command line: `info` says what there is, `sample` asks a trained model to go on, `export` and `import` trade with other libraries."""
+"""The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `export` and `import` trade with
+other libraries, `numbers` writes plain files of sums."""
 
 import sys
 from pathlib import Path
@@ -100,6 +101,77 @@ def import_(
 
     notes = exchange.import_(source, folder)
     print("\n".join([f"{folder} is a checkpoint: python -m picollm sample {folder} --prompt ...", *(f"note: {note}" for note in notes)]))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # -5 is then a number that is refused as one
+def add(
+    run: RunName,
+    numbers: Annotated[list[str] | None, typer.Argument(metavar="NUMBER...", help="what to add")] = None,
+    base: Annotated[int, typer.Option(help="that the numbers are written in")] = 10,
+    model_seed: ModelSeed = 0,
+) -> None:
+    """Let a trained adder add, token by token.
+
+    Example: python -m picollm add adder 1342 879
+    """
+    from picollm.evaluation._addition import adder
+    from picollm.tasks.addition.bases import digits_of, value_of, write
+
+    model, task = adder.load(_checkpoint(run, model_seed))
+    operands = adder.operands(task, numbers or [], base)
+    if measured := adder.beyond(model, task, operands):
+        rate = f"{measured['successes']:g} of {measured['n']:g} random sums of that length are right"
+        print(f"warning: trained on at most {task.digits[1]} digits of base {task.base}; {rate}", file=sys.stderr)
+    answer = adder.answer(model, task, operands)
+    value = value_of(answer.digits, task.base)
+    shown = {shown: write(digits_of(value, shown), shown) for shown in dict.fromkeys((base, task.base, 10))}
+    written = ", ".join(f"{text} in base {number}" for number, text in shown.items())
+    print(f"{' + '.join(numbers or [])} = {shown[base]}{'' if answer.right else '  (wrong)'}")
+    print(f"{written}\ntokens {answer.tokens}\nconfidence {answer.confidence:.6f}, {answer.passes} passes")
+
+
+@app.command()
+def verify(
+    run: RunName,
+    proof: Annotated[Literal["auto", "certificate", "exhaustive", "strata"], typer.Option(help="auto: the strongest that the model allows quickly")] = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="that share the work")] = 2,
+    failures: Annotated[Path | None, typer.Option(metavar="FILE", help="where to list failing pairs, up to a thousand")] = None,
+    model_seed: ModelSeed = 0,
+) -> None:
+    """Prove from its checkpoint alone that an adder makes no error, and print what the proof depends on. Stopped, it goes on when it is called again.
+
+    Example: python -m picollm verify adder --proof exhaustive
+    """
+    from picollm.evaluation._addition import manifest
+    from picollm.files import write_csv
+
+    checkpoint = _checkpoint(run, model_seed)
+    found = manifest.verify(checkpoint, proof, processes, Path(".resume") / f"verify-{checkpoint.parent.name}-{checkpoint.name}-{proof}.json")
+    listed = found.pop("listed")
+    if failures:
+        write_csv(failures, ["a", "b", "said"], [dict(zip(("a", "b", "said"), row, strict=True)) for row in listed])
+    for name, value in found.items():
+        print(f"{name:<14} {value:,}" if isinstance(value, int) else f"{name:<14} {value}")
+    if not found["holds"]:
+        first = ", ".join(f"{a} + {b}" for a, b, _ in listed[:3])
+        raise UserError(
+            f"{run}: the proof does not hold: {found['failures']:,} failures{f' such as {first}' if first else ''}; train it longer (training.steps)"
+        )
+
+
+@app.command()
+def numbers(
+    settings: Annotated[Path, typer.Argument(metavar="SETTINGS.yaml", help="low, high, sequences, operands, base, columns, rows, ...; all may be left out")],
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="what to write")],
+) -> None:
+    """Write a plain file of sums, `1342|879|2221` a line, for a task of kind text.
+
+    Example: python -m picollm numbers data_config.yaml data/corpora/sums.txt
+    """
+    from picollm.tasks.addition import sequences
+
+    sequences.write(parse(sequences.Settings, read(settings), str(settings)), out)
+    print(f"{out} is a text: source: {out} in a task of kind text reads it")
 
 
 def main() -> None:

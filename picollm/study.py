@@ -75,8 +75,8 @@ class Sweep:
         if self.only == []:
             raise ValueError("only: names no variant; leave it out for all of the group, or set seeds to 0")
         for parameter, values in self.grid.items():
-            if not parameter.startswith(("model.", "training.")):  # its task and seeds are the sweep's own
-                raise ValueError(f"grid.{parameter}: a grid changes the run's model and training; write model.NAME or training.NAME")
+            if not parameter.startswith(("model.", "training.", "task.")):  # its seeds are the sweep's own
+                raise ValueError(f"grid.{parameter}: a grid changes a run's model, training and task; write model.NAME, training.NAME or task.NAME")
             if not values:
                 raise ValueError(f"grid.{parameter}: has no values; give at least one")
             if len({json.dumps(value) for value in values}) < len(values):
@@ -99,6 +99,7 @@ class Cell:
     variant: str | None
     point: dict[str, Any]  # the grid's values, by dotted name
     run: Run
+    task: dict[str, Any] | None = None  # the block of its own task, where the grid changes the task
 
 
 class Study:
@@ -143,9 +144,11 @@ class Study:
 
     def task(self, name: str) -> tuple[Any, Any]:
         """The module of the task's kind (generate, tokenize, ...) and its configuration."""
-        entry = self._entry("tasks", name)
-        module = registry.load("tasks", entry.get("kind"), f"tasks.{name}.kind")
-        return module, parse(module.Config, entry, f"tasks.{name}")
+        return self._task(self._entry("tasks", name), f"tasks.{name}")
+
+    def _task(self, block: dict[str, Any], path: str) -> tuple[Any, Any]:
+        module = registry.load("tasks", block.get("kind"), f"{path}.kind")
+        return module, parse(module.Config, block, path)
 
     def run(self, name: str) -> Run:
         return self._checked(parse(Run, self._entry("runs", name), f"runs.{name}"), f"runs.{name}")
@@ -187,17 +190,21 @@ class Study:
         for variant, base in bases.items():
             for values in product(*sweep.grid.values()):
                 point = dict(zip(sweep.grid, values, strict=True))
-                block = base
+                block, task = base, {key.removeprefix("task."): value for key, value in point.items() if key.startswith("task.")}
                 try:
                     for dotted, value in point.items():
-                        block = _with(block, dotted.split("."), value, f"{where}.{dotted}")
+                        if not dotted.startswith("task."):
+                            block = _with(block, dotted.split("."), value, f"{where}.{dotted}")
                     run = self._checked(parse(Run, block, where), where)
+                    if task:
+                        task = {**self._entry("tasks", sweep.task), **task}
+                        self._task(task, f"{where}.task")
                 except UserError as error:
                     if variant is None:
                         raise
                     raise UserError(f"{error} (variant {variant})") from error
                 label = " ".join([*([variant] if variant else []), *(f"{short[dotted]}={value}" for dotted, value in point.items())])
-                cells.append(Cell(label, variant, point, replace(run, seeds=sweep.seeds)))
+                cells.append(Cell(label, variant, point, replace(run, seeds=sweep.seeds), task or None))
         return sweep, cells
 
     def _run_base(self, sweep: Sweep, path: str) -> dict[str, Any]:
@@ -236,14 +243,14 @@ class Study:
         for name in self.params["sweeps"]:
             sweep, cells = self.sweep(name)
             for cell in cells:
-                self._fits(cell.run, f"sweeps.{name}{'.grid' if sweep.grid else ''}")
+                self._fits(cell.run, f"sweeps.{name}{'.grid' if sweep.grid else ''}", cell.task)
             vocab_size = getattr(self.task(sweep.task)[1], "vocab_size", None)
-            if vocab_size and sweep.seeds:
+            if vocab_size and sweep.seeds and not any(cell.task for cell in cells):
                 check_equal(name, sweep, cells, vocab_size)
 
-    def _fits(self, run: Run, path: str) -> None:
-        """The recipe and the model's positions against the task, whose module a training itself does without."""
-        _, task = self.task(run.task)
+    def _fits(self, run: Run, path: str, block: dict[str, Any] | None = None) -> None:
+        """The recipe and the model's positions against the task (or a `block` of its own), whose module a training itself does without."""
+        _, task = self._task(block, f"{path}.task") if block else self.task(run.task)
         try:
             length = task.trained_length(run.training)
         except ValueError as error:
@@ -254,6 +261,11 @@ class Study:
             raise UserError(f"{path}.model.chunk: {chunk} tokens are longer than any sequence in training, of {length}; lower it, or remove it for the default")
         if begin not in getattr(model, "initial_states", ("zeros",)):
             raise UserError(f"{path}.training.initial_state: {begin} is not for this model, whose states cannot begin so; take zeros")
+        if hasattr(task, "check_model"):
+            try:
+                task.check_model(run.model)
+            except ValueError as error:
+                raise UserError(f"{path}.model.{error}") from error
         if limit is not None and length > limit:
             raise UserError(f"{path}.model: takes at most {limit} tokens at once, its training gives it {length}; lengthen it or shorten those")
 

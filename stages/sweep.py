@@ -3,11 +3,13 @@
 A cell that is done leaves its result in `.resume` until the sweep is: a sweep that was killed trains no cell twice.
 """
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from picollm import devices, registry
+from picollm.config import parse
 from picollm.errors import UserError, did_you_mean
 from picollm.evaluation import skipped
 from picollm.files import read_json, write_csv, write_json
@@ -30,9 +32,13 @@ def main(study: Study, name: str) -> None:
         registry.load("evaluation", tokens.header["kind"], f"tasks.{sweep.task}.kind")  # before the marks, which see what has been imported
     at_once, threads = share(study.threads, len(cells), devices.resolve(study.device).type)
     shared = Study({**study.raw, "threads": threads})
-    marks = [mark_of(shared, cell.run, f"{name} {cell.label}", tokens, evaluate=sweep.evaluate) for cell in cells]
+    # A task of a cell's own is drawn from the same seed by the same code, and is told by its block.
+    marks = [
+        mark_of(shared, cell.run, f"{name} {cell.label}", tokens, evaluate=sweep.evaluate, **({"block": cell.task} if cell.task else {})) for cell in cells
+    ]
     with workers(at_once) as each:
-        each(partial(check_equal, name, sweep, cells), [tokens.vocab_size])  # in a worker, for it computes
+        if not any(cell.task for cell in cells):  # else vocabularies differ, and sizes with them
+            each(partial(check_equal, name, sweep, cells), [tokens.vocab_size])  # in a worker, for it computes
         measured = each(partial(_measure, shared, name, sweep, tokens), zip(cells, marks, strict=True))
 
     plots = Path("plots/sweep") / name
@@ -62,18 +68,31 @@ def _measure(study: Study, name: str, sweep: Sweep, tokens: TokenFolder, job: tu
     cell, mark = job
     work, kept = _places(name, cell, mark)
     if work.exists() or not kept.exists():  # killed between the result and the end of its MLflow run, the folder is still there
+        raw, tokens = _data(cell, tokens, Path(f"{work}.data"))
         tags = {"picollm.sweep": name, **({"picollm.variant": cell.variant} if cell.variant else {})}
         with trained(study, cell.run, f"{name} {cell.label}", "sweep", tokens, mark, tags) as done:
             result = _result(done)
             if sweep.evaluate:
-                _evaluate(study, cell, tokens, done, result)
+                _evaluate(study, raw, cell, tokens, done, result)
                 done.parent.metrics({metric: value["mean"] for metric, value in result["summary"].items()})
             write_json(kept, {"label": cell.label, "variant": cell.variant, "point": cell.point, "fingerprint": mark, **result})
+        shutil.rmtree(f"{work}.data", ignore_errors=True)
     result = read_json(kept)
     if sweep.success and sweep.success.metric not in result["summary"] and not result["skipped"]:
         metric = sweep.success.metric
         raise UserError(f"sweeps.{name}.success.metric: unknown {metric!r} {did_you_mean(metric, result['summary'])}")
     return dict(result)
+
+
+def _data(cell: Cell, tokens: TokenFolder, folder: Path) -> tuple[Path, TokenFolder]:
+    """The raw data and tokens that a cell is trained and evaluated on: its task's, or where the grid changes the task, its own in `folder`."""
+    if cell.task is None:
+        return Path("data/raw") / cell.run.task, tokens
+    module = registry.load("tasks", cell.task["kind"], "kind")
+    config = parse(module.Config, cell.task, "task")
+    module.generate(config, folder / "raw")
+    module.tokenize(config, folder / "raw", folder / "tokens")
+    return folder / "raw", open_tokens(folder / "tokens")
 
 
 def _result(done: Trained) -> dict[str, Any]:
@@ -88,11 +107,11 @@ def _result(done: Trained) -> dict[str, Any]:
     }
 
 
-def _evaluate(study: Study, cell: Cell, tokens: TokenFolder, done: Trained, result: dict[str, Any]) -> None:
+def _evaluate(study: Study, raw: Path, cell: Cell, tokens: TokenFolder, done: Trained, result: dict[str, Any]) -> None:
     """Add the evaluation of every seed to `result`. Where training and evaluation both measured something, the evaluation's counts."""
     device = devices.prepare(study.device, study.threads)
     evaluation = registry.load("evaluation", tokens.header["kind"], "kind")
-    raw, context = Path("data/raw") / cell.run.task, cell.run.training.context
+    context = cell.run.training.context
     seeds = {seed: evaluation.evaluate(load_model(done.checkpoint(seed)).to(device), tokens, raw, context) for seed in done.results}
     result["summary"] |= evaluation.summaries(seeds)
     for seed, figures_ in seeds.items():

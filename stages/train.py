@@ -22,7 +22,7 @@ from picollm.training import checkpoints
 from picollm.training.recipe import Run
 from picollm.training.seeds import train_seed
 
-CURVES = ("seed", "step", "tokens", "train_loss", "validation_loss", "lr", "grad_norm")  # no timings: they would differ from run to run
+CURVES = ("seed", "step", "tokens", "train_loss", "validation_loss", "validation_exact", "lr", "grad_norm")  # no timings: they would differ from run to run
 
 
 def main(study: Study, name: str) -> None:
@@ -129,7 +129,12 @@ def last(result: dict[str, Any], key: str) -> float:
 
 
 def summaries(results: dict[int, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    return {key: summary([last(result, key) for result in results.values()]) for key in ("train_loss", "validation_loss")} if results else {}
+    """Over seeds; steps_to_exact over those alone that ever had no error in the validation set."""
+    if not results:
+        return {}
+    ends = {key: summary([last(result, key) for result in results.values()]) for key in ("train_loss", "validation_loss")}
+    first = [min(steps) for result in results.values() if (steps := [row["step"] for row in result["rows"] if row.get("validation_exact") == 1])]
+    return {**ends, **({"steps_to_exact": summary(first)} if first else {})}
 
 
 def metrics(study: Study, run: Run, name: str, results: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -75,6 +75,38 @@ def test_variants_and_grid_make_their_product() -> None:
     assert Study(params).sweep("kinds")[1][0].run.training.steps == 3, "the grid may hold what the block lacks"
 
 
+def test_a_grid_may_change_the_task_which_is_then_the_cells_own() -> None:
+    params = changed(
+        "sweeps", "rates", value={"base": "runs.base", "task": "numbers", "seeds": 1, "grid": {"task.spec": ["classic", "modular"], "training.lr": [0.1]}}
+    )
+    _, cells = Study(params).sweep("rates")
+    assert [cell.label for cell in cells] == ["spec=classic lr=0.1", "spec=modular lr=0.1"]
+    assert [cell.task for cell in cells] == [{**PARAMS["tasks"]["numbers"], "spec": spec} for spec in ("classic", "modular")]
+    assert {cell.run.task for cell in cells} == {"numbers"}
+    assert all(cell.task is None for cell in Study(PARAMS).sweep("rates")[1])
+    Study(params).check()
+
+
+def test_a_model_must_place_digits_as_its_task_writes_them() -> None:
+    task = {"kind": "addition", "train": 5, "validation": 5, "test": 5, "long": 5, "order": "plain"}
+    model = {**SMALL, "positions": "learned", "position_ids": "coupled", "digit_order": "plain"}
+    for block, change, message in (
+        (model, {"order": "reversed"}, "runs.base.model.digit_order: plain, but the task writes reversed digits"),
+        (model, {"padding": "none"}, "runs.base.model.position_ids: coupled ids of plain order"),
+        (model, {"operands": 3}, "runs.base.model.operands: 2, but the task adds 3"),
+        (
+            {**model, "block_size": 6, "position_offset": 3},
+            {},
+            "runs.base.model.block_size: 6 positions do not hold answers of 8 digits, offset included; give at least 9",
+        ),
+    ):
+        params = changed("tasks", "numbers", value={**task, **change})
+        params["runs"]["base"]["model"], params["sweeps"] = block, {}
+        with pytest.raises(UserError) as caught:
+            Study(params).check()
+        assert str(caught.value).startswith(message)
+
+
 def test_labels_differ_where_two_parameters_share_their_last_name() -> None:
     params = changed("sweeps", "rates", "grid", value={"model.dropout": [0.1], "training.dropout": [0.1]})
     with pytest.raises(UserError, match=r"sweeps.rates.grid.training.dropout: unknown parameter"):
@@ -107,6 +139,12 @@ def test_all_of_it_is_right() -> None:
         (["training"], {}, "sweeps.kinds.training.steps: give either steps or epochs, and not both"),
         (["grid"], {"model.n_head": [2, 3]}, "sweeps.kinds.grid.model.n_head: 3 does not divide d_model 16; choose a divisor (variant softmax)"),
         (["grid"], {"training.lr": [0.1, 0.1]}, "sweeps.kinds.grid.training.lr: has a value twice"),
+        (
+            ["grid"],
+            {"tsk.seed": [0]},
+            "sweeps.kinds.grid.tsk.seed: a grid changes a run's model, training and task; write model.NAME, training.NAME or task.NAME",
+        ),
+        (["grid"], {"task.specs": ["modular"]}, "sweeps.kinds.grid.task.specs: unknown parameter (did you mean 'spec'? "),
         (["success"], {"metric": "excess"}, "sweeps.kinds.success.at_least: give either at_least or at_most, and not both"),
         (["success"], {"metric": "excess", "at_most": 1, "at_least": 1}, "sweeps.kinds.success.at_least: give either at_least or at_most, and not both"),
         (["success"], {"metrc": "excess", "at_most": 1}, "sweeps.kinds.success.metrc: unknown parameter (did you mean 'metric'? "),

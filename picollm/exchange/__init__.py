@@ -24,7 +24,7 @@ from picollm.training import checkpoints
 
 OURS = "picollm"  # the entry of config.json with what a checkpoint of ours says beside the model
 # What no architecture there has: these options must be as they are by default.
-COMMON = ("attention", "short_conv", "output_norm", "softmax_scale", "qk_norm", "norm_position")
+COMMON = ("attention", "short_conv", "output_norm", "softmax_scale", "qk_norm", "norm_position", "position_ids", "column_window", "loops", "input_injection")
 DERIVED = ("attn.bias", "attn.masked_bias", "rotary_emb.inv_freq", "attention.bias", "attention.masked_bias", "mlp.router.weight", "mlp.router.bias")
 
 

@@ -13,6 +13,7 @@ from picollm.config import at_least_one
 from picollm.nn.convolution import ConvolutionState, ShortConvolution
 from picollm.nn.linear_variants import VARIANTS, Form, LinearKernel, LinearState
 from picollm.nn.norms import EPS
+from picollm.nn.number_positions import Places
 from picollm.nn.positions import Rotary
 from picollm.nn.softmax_attention import KVCache, Scale, SoftmaxKernel, WindowCache
 from picollm.nn.taps import Recorder, Tap, untapped
@@ -117,8 +118,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(o.n_head * width, d_model, bias=bias)
         self.rotary = [rotary]  # in a list: not a submodule of every layer
 
-    def forward(self, x: Tensor, tap: Tap = untapped, site: str = "", state: AttentionState | None = None, start: int = 0) -> Tensor:
-        """(B, T, D) -> (B, T, D). With a `state`, x are the tokens from position `start` on, and the state holds those before."""
+    def forward(
+        self, x: Tensor, tap: Tap = untapped, site: str = "", state: AttentionState | None = None, start: int = 0, places: Places | None = None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D). With a `state`, x are the tokens from position `start` on, and the state holds those before.
+
+        `places`: where tokens stand that are not in sequence.
+        """
         B, T, _ = x.shape
         qkv = self.qkv(x)
         if self.convolution is not None:
@@ -131,10 +137,12 @@ class Attention(nn.Module):
             q, k = qk.split((self.n_head, self.n_kv_head), 1)
             qk = torch.cat((self.norm_q(q), self.norm_k(k)), 1)
         if self.rotary[0] is not None:
-            qk = self.rotary[0](qk, start)
+            qk = self.rotary[0](qk, start, places.ids if places else None)
         q, k = qk.split((self.n_head, self.n_kv_head), 1)
         q, k, v = tap(f"{site}q", q), tap(f"{site}k", k), tap(f"{site}v", v)
-        z = tap(f"{site}z", self.kernel(q, k, v, x, tap, site, state.memory if state else None, start))
+        memory = state.memory if state else None
+        seen = {"seen": tap(f"{site}seen", places.seen)} if places and places.seen is not None else {}  # of softmax kernels alone
+        z = tap(f"{site}z", self.kernel(q, k, v, x, tap, site, memory, start, **seen))
         out: Tensor = self.out(z.transpose(1, 2).reshape(B, T, -1))
         return out
 

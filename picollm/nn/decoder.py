@@ -26,6 +26,7 @@ from picollm.nn.linear_variants import VARIANTS, Form
 from picollm.nn.mlp import GATED, MLP, Activation
 from picollm.nn.model import Model as Base
 from picollm.nn.norms import EPS, Norm, norm
+from picollm.nn.number_positions import DigitOrder, Places, PositionIds, block_ids, coupled_ids, window
 from picollm.nn.positions import Rotary, sinusoids
 from picollm.nn.softmax_attention import Scale
 from picollm.nn.taps import Recorder, Tap, untapped
@@ -49,6 +50,14 @@ class Config:
     yarn_factor: float = 1.0  # how many times the context has been stretched since training on yarn_length tokens
     yarn_length: int = 4096
     block_size: int = 512  # tokens in a learned position table; the other positions have no limit
+    # Of numbers, see picollm/nn/number_positions.py:
+    position_ids: PositionIds = "sequential"
+    position_offset: int = 0  # in training, all ids of a batch but 0 grow by a random number up to this (Abacus): larger ones are then known too
+    column_window: int | None = None  # softmax attention sees tokens whose ids differ by no more than this
+    digit_order: DigitOrder = "reversed"  # of coupled ids
+    operands: int = 2  # numbers before an answer, of coupled ids
+    loops: int = 1  # how many times the blocks are passed through, with the same weights (arXiv 2409.15647)
+    input_injection: bool = False  # the embedding is added before every block (arXiv 2405.17399)
     norm: Norm = "layernorm"
     norm_position: Literal["pre", "post", "both"] = "pre"
     norm_eps: float = EPS
@@ -73,9 +82,9 @@ class Config:
     qkv_bias: bool | None = None
 
     def __post_init__(self) -> None:
-        at_least_one(self, "n_layer", "n_head", "d_model", "d_ff", "block_size", "yarn_factor", "yarn_length")
-        if self.n_layer > DEEP and not self.allow_deep:
-            raise ValueError(f"n_layer: {self.n_layer} blocks are more than {DEEP}, which takes long on a CPU; lower it, or set allow_deep: true")
+        at_least_one(self, "n_layer", "n_head", "d_model", "d_ff", "block_size", "yarn_factor", "yarn_length", "loops", "operands")
+        if self.depth > DEEP and not self.allow_deep:
+            raise ValueError(f"n_layer: {self.depth} blocks are more than {DEEP}, which takes long on a CPU; lower it, or set allow_deep: true")
         if self.head_width is None and self.d_model % self.n_head:
             raise ValueError(f"n_head: {self.n_head} does not divide d_model {self.d_model}; choose a divisor")
         self.options()
@@ -93,6 +102,15 @@ class Config:
         if self.yarn_factor != 1 and self.rope_theta <= 1:
             raise ValueError(f"rope_theta: yarn needs one above 1, not {self.rope_theta}")
         share_below_one(self, "dropout")
+        if self.position_ids != "sequential" and self.positions not in ("learned", "sinusoidal", "rope"):
+            raise ValueError(f"position_ids: {self.position_ids} ids say nothing to positions that are {self.positions}; take learned, sinusoidal or rope")
+        if self.position_offset < 0 or (self.position_offset and self.position_ids == "sequential"):
+            raise ValueError(f"position_offset: {self.position_offset} is for block and coupled ids, 0 or more; remove it")
+        if self.column_window is not None:
+            if self.column_window < 1 or self.position_ids == "sequential":
+                raise ValueError(f"column_window: {self.column_window} columns of block or coupled ids; give at least 1, and position_ids, or remove it")
+            if self.attention != "softmax" or self.positions == "alibi" or self.sinks or self.sliding_window is not None:
+                raise ValueError("column_window: is for softmax attention without alibi, sinks or sliding_window; remove it or those")
         if self.attention == "convolution" and self.positions == "alibi":
             raise ValueError("positions: alibi is a cost on attention, and a convolution has none; take none")
 
@@ -131,8 +149,13 @@ class Config:
         return self.head_width or self.d_model // self.n_head
 
     @property
+    def depth(self) -> int:
+        """Blocks that a token passes."""
+        return self.n_layer * self.loops
+
+    @property
     def max_length(self) -> int | None:
-        return self.block_size if self.positions == "learned" else None
+        return self.block_size if self.positions == "learned" and self.position_ids == "sequential" else None
 
     @property
     def inner_width(self) -> int:
@@ -144,6 +167,7 @@ class DecodingState:
 
     def __init__(self, layers: list[AttentionState | ConvolutionState], length: int) -> None:
         self.layers, self.length, self.position = layers, length, 0
+        self.ids: Tensor | None = None  # (B, T) of the tokens so far, where positions depend on them
 
     def tensors(self) -> list[Tensor]:
         """All that linear attention and convolutions remember, (B, ...) each."""
@@ -168,10 +192,15 @@ class Block(nn.Module):
             self.norm_attention_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
             self.norm_mlp_out = norm(c.norm, c.d_model, c.bias, c.norm_eps)
 
-    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int) -> Tensor:
-        """(B, T, D) -> (B, T, D). `state` is the attention's own."""
+    def forward(self, x: Tensor, tap: Tap, site: str, state: Any, start: int, places: Places | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `state` is the attention's own, `places` are of tokens that are not in sequence."""
         x = tap(f"{site}resid_pre", x)
-        out = self.attention(x if self.post else self.norm_attention(x), tap, site, state, start)
+        normed = x if self.post else self.norm_attention(x)
+        out = (
+            self.attention(normed, tap, site, state, start, places)
+            if isinstance(self.attention, Attention)
+            else self.attention(normed, tap, site, state, start)
+        )
         x = x + self.dropout(tap(f"{site}attn_out", self.norm_attention_out(out) if self.sandwich else out))
         x = tap(f"{site}resid_mid", self.norm_attention(x) if self.post else x)
         out = self.mlp(x if self.post else self.norm_mlp(x), tap, site)
@@ -200,43 +229,63 @@ class Model(Base):
 
     def init_weights(self) -> None:
         """By `init`; what each does stands in the table of picollm/nn/initialisation.py."""
-        initialise(self, self.config.init, self.config.n_layer)
+        initialise(self, self.config.init, self.config.depth)
 
     def forward(self, ids: Tensor, state: DecodingState | None = None, tap: Tap | None = None) -> Tensor:
         """(B, T) -> logits (B, T, V). Raises UserError beyond a learned position table."""
         tap = untapped if tap is None else tap  # a tap may well be an empty collection
         start = state.position if state else 0
-        x = tap("embed", self.dropout(self._embed(ids, start)))
-        for layer, block in enumerate(self.blocks):
-            x = block(x, tap, f"{layer}.", state.layers[layer] if state else None, start)
+        places = None if self.config.position_ids == "sequential" else self._places(ids, state)
+        x = embedded = tap("embed", self.dropout(self._embed(ids, start, places.ids if places else None)))
+        for layer in range(self.config.depth):
+            x = x + embedded if layer and self.config.input_injection else x
+            x = self.blocks[layer % self.config.n_layer](x, tap, f"{layer}.", state.layers[layer] if state else None, start, places)
         if state:
             state.position += ids.shape[1]
         return tap("logits", self.head(tap("ln_f", self.norm(x))))
 
-    def _embed(self, ids: Tensor, start: int) -> Tensor:
-        x: Tensor = self.embed(ids)
-        end = start + ids.shape[1]
+    def _embed(self, ids: Tensor, start: int, places: Tensor | None) -> Tensor:
+        c, x = self.config, self.embed(ids)
+        end = start + ids.shape[1] if places is None else int(places.max()) + 1
         if self.positions is not None:
-            if end > self.config.block_size:
-                raise UserError(f"model.block_size: the table of learned positions ends at {self.config.block_size}, the sequence has {end} tokens; shorten it")
-            x = x + self.positions.weight[start:end]
-        elif self.config.positions == "sinusoidal":
-            x = x + sinusoids(ids.shape[1], self.config.d_model, start).to(x)
+            if end > c.block_size:
+                what = f"the sequence has {end} tokens" if places is None else f"a number has {end - 1} digits"
+                raise UserError(f"model.block_size: the table of learned positions ends at {c.block_size}, {what}; shorten it")
+            x = x + (self.positions.weight[start:end] if places is None else self.positions(places))
+        elif c.positions == "sinusoidal":
+            x = x + (sinusoids(ids.shape[1], c.d_model, start).to(x) if places is None else sinusoids(end, c.d_model).to(x)[places])
         return x
+
+    def position_ids(self, ids: Tensor) -> Tensor:
+        """(B, T) whole sequences -> (B, T) block or coupled ids, without a training's offset."""
+        c, digits = self.config, self.vocab_size - 2
+        return block_ids(ids, digits) if c.position_ids == "block" else coupled_ids(ids, digits, c.digit_order, c.operands)
+
+    def _places(self, ids: Tensor, state: DecodingState | None) -> Places:
+        """Of the tokens that are new."""
+        c, T = self.config, ids.shape[1]
+        if state:
+            state.ids = ids = ids if state.ids is None else torch.cat((state.ids, ids), 1)
+        places = self.position_ids(ids)
+        seen = None if c.column_window is None else window(places, T, c.column_window)
+        places = places[:, -T:]
+        if self.training and c.position_offset:
+            places = places + (places > 0) * torch.randint(c.position_offset + 1, (), device=ids.device)
+        return Places(places, seen)
 
     def empty_state(self, batch: int, length: int) -> DecodingState:
         """Memory for a context of up to `length` tokens; linear attention needs the same for any length."""
         like = self.embed.weight
-        return DecodingState([attention.empty_state(batch, length, like) for attention in self.attentions], length)
+        return DecodingState([attention.empty_state(batch, length, like) for attention in self.attentions * self.config.loops], length)
 
     def attention_weights(self, recorder: Recorder, layer: int) -> Tensor:
         """(B, H, T, T) from the recorded q and k of a forward pass: what the fused kernels applied but never showed."""
-        return self.attentions[layer].weights(recorder, f"{layer}.")
+        return self.attentions[layer % self.config.n_layer].weights(recorder, f"{layer}.")
 
 
 def attention_matrices(model: Model, ids: Tensor) -> Tensor:
     """All attention matrices of one forward pass: (B, T) -> (L, B, H, T, T)."""
-    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.n_layer) for name in ("q", "k", "g", "beta")])
+    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ("q", "k", "g", "beta", "seen")])
     with torch.no_grad():
         model(ids, tap=recorder)
-        return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.n_layer)])
+        return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.depth)])

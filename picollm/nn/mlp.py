@@ -33,11 +33,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, tap: Tap = untapped, site: str = "") -> Tensor:
         """(B, T, D) -> (B, T, D); taps `mlp_pre` before and `mlp_post` after the activation."""
-        inner = self._activated(tap(f"{site}mlp_pre", self.up(x)))
+        inner = self.activated(tap(f"{site}mlp_pre", self.up(x)))
         out: Tensor = self.down(tap(f"{site}mlp_post", inner))
         return out
 
-    def _activated(self, x: Tensor) -> Tensor:
+    def activated(self, x: Tensor) -> Tensor:
+        """What is between the two maps, (B, T, F or 2 F) -> (B, T, F)."""
         if self.activation == "gelu":
             return F.gelu(x)
         if self.activation == "gelu_tanh":

@@ -48,12 +48,12 @@ class Rotary(nn.Module):
         share = ((torch.arange(self.width // 2) - first) / ((last - first) or 1e-3)).clamp(0, 1)
         return 1 - share + share / self.yarn_factor
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x: (..., T, K), whose first token stands at `start`. -> the same shape."""
-        end = start + x.shape[-2]
+    def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
+        """x: (..., T, K), whose first token stands at `start`; or (B, H, T, K) with tokens at `places` (B, T). -> the same shape."""
+        end = start + x.shape[-2] if places is None else int(places.max()) + 1
         if end > len(self.turn):  # sequences may be longer than any seen in training
             self._tabulate(max(end, 2 * len(self.turn)), x.device)
-        turned: Tensor = _Turn.apply(x, self.turn[start:end])
+        turned: Tensor = _Turn.apply(x, self.turn[start:end] if places is None else self.turn[places][:, None])
         return turned
 
 

@@ -79,8 +79,22 @@ class SoftmaxKernel(nn.Module):
         self.norm = nn.RMSNorm(width, eps=EPS) if output_norm else None
         self.sinks = nn.Parameter(torch.zeros(n_head)) if sinks else None  # 0: as much as a key without any likeness
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, tap: Tap, site: str, memory: KVCache | WindowCache | None, start: int) -> Tensor:
-        """q (B, H, T, K), k and v (B, G, T, K) -> (B, H, T, K); a `memory` holds the tokens before and then these too."""
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        x: Tensor,
+        tap: Tap,
+        site: str,
+        memory: KVCache | WindowCache | None,
+        start: int,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """q (B, H, T, K), k and v (B, G, T, K) -> (B, H, T, K); a `memory` holds the tokens before and then these too.
+
+        `seen` (B, 1, T, S): who sees whom, where that is not everything before.
+        """
         if self.sharpness is not None:
             counts = torch.arange(start + 1, start + 1 + q.shape[2], device=q.device, dtype=q.dtype)[:, None]
             q = q * (self.sharpness[:, None, None] * counts.log())
@@ -88,9 +102,11 @@ class SoftmaxKernel(nn.Module):
         if memory is not None:
             k, v = memory.append(k, v)
         S = k.shape[2]
-        bias: Tensor | None = None
+        bias = seen
         if self.slopes is not None or self.sinks is not None:
             bias = self._bias(T, S, q)
+        elif seen is not None:
+            pass
         elif 1 < T < S or (self.window is not None and self.window < S):
             bias = self._seen(T, S, q.device)  # else a single new token sees everything, or the kernel masks by itself
         if self.sinks is not None:
@@ -134,6 +150,8 @@ class SoftmaxKernel(nn.Module):
         scores = q @ k.mT * q.shape[-1] ** -0.5
         if self.sharpness is not None:
             scores = scores * (self.sharpness[:, None, None] * torch.arange(1, T + 1, device=q.device, dtype=q.dtype)[:, None].log())
+        if (seen := recorder.values.get(f"{site}seen")) is not None:
+            return scores.masked_fill(~seen, float("-inf")).softmax(-1)
         if self.sinks is not None:
             scores = F.pad(scores, (0, 1))
         return (scores + self._bias(T, T, q)).softmax(-1)[..., :T]

@@ -97,6 +97,8 @@ class Task:
     @property
     def trained(self) -> int | None:
         """The longest sequence of the training data."""
+        if "trained" in self.generated:  # lengths are not in tokens
+            return int(self.generated["trained"])
         if self.kind != "text":
             return int(self.tokenized["train"]["row_length"]) if self.tokenized else None
         shortest = {min(int(row["length"]) for row in run.lengths) for run in self.runs if run.lengths}

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from picollm.evaluation import skipped
-from picollm.report import figures, findings, sampling, sweeps, tables
+from picollm.report import figures, findings, sampling, sums, sweeps, tables
 from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of
 from picollm.report.tables import Table, judged_by, metric, plain, title
 
@@ -114,7 +114,7 @@ def _section(task: Task, swept: Sequence[Sweep], pictures: _Pictures, settings: 
         *(tables.results, tables.pairs, tables.splits, tables.sources, tables.unseen, tables.minimal),
         *(tables.families, tables.beyond, tables.right_beyond, tables.sure_beyond),
     )
-    found = [table(task) for table in asked]
+    found = [*(table(task) for table in asked), *sums.tables(task)]
     apart = differences([run.config for run in task.runs])
     return Section(
         task=task,
@@ -136,6 +136,8 @@ def _curves(task: Task) -> list[Picture]:
     seeds = {run.name: [run.curve] for run in task.runs if run.curve}
     columns = ("train_loss", "validation_loss") if seeds else ()
     drawn = [(figures.LABELS[column], figures.training_curves(seeds, [column], task.floor, style)) for column in columns]
+    if right := sums.curve(task):
+        drawn.append(("problems right", right))
     if tested:
         drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
     paired = {run.name: run.pairs for run in task.runs if run.pairs}

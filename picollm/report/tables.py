@@ -16,6 +16,7 @@ NONE = "\u2013"  # nothing was measured
 ROWS = (  # of the tasks that are rows of integers: every kind but text
     *("excess", "test_loss", "validation_loss", "test_accuracy", "accuracy_identified"),
     *("heldout_arithmetic_accuracy", "heldout_geometric_accuracy", "heldout_alternating_accuracy"),
+    *("exact", "strata_exact", "proof_failures", "steps_to_exact"),
 )
 TEXT = ("excess_bits_per_byte", "bits_per_byte", "test_loss", "validation_loss", "perplexity", "accuracy")
 NAMES = {
@@ -36,6 +37,10 @@ NAMES = {
     "never_wrong_identified": "never wrong, once identified",
     "walk_bayes_entropy": "walk exact entropy",
     "bayes_entropy": "exact entropy",
+    "exact": "problems right, %",
+    "strata_exact": "strata right, %",
+    "proof_failures": "failures among all pairs",
+    "steps_to_exact": "steps until no validation error",
     "bits_per_byte": "bits per byte",
     "excess_bits_per_byte": "excess bits per byte",
 }
@@ -94,7 +99,7 @@ def judged_by(kind: str) -> tuple[str, ...]:
 
 
 def metric(summaries: Mapping[str, Summary], name: str) -> str:
-    return estimate(summaries.get(name), percent="accuracy" in name)
+    return estimate(summaries.get(name), percent="accuracy" in name or "exact" in name.split("_")[:1] or name == "strata_exact")
 
 
 def results(task: Task) -> Table:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from picollm.errors import UserError
 from picollm.models import Model
 from picollm.training import checkpoints, optimizers
-from picollm.training.batches import Batch, Batches
+from picollm.training.batches import IGNORED, Batch, Batches
 from picollm.training.initial_states import begin
 from picollm.training.recipe import Recipe
 from picollm.training.schedules import learning_rate
@@ -38,6 +38,15 @@ def validate(model: Model, batches: list[Batch]) -> float:
     return total / sum(batch.tokens for batch in batches)
 
 
+@torch.inference_mode()
+def exact(model: Model, batches: list[Batch]) -> float:
+    """The share of the sequences all of whose targets are the likeliest tokens."""
+    model.eval()
+    right = sum(int(((model(x).argmax(-1) == y) | (y == IGNORED)).all(1).sum()) for x, y in (batch.to(model.device) for batch in batches))
+    model.train()
+    return right / sum(len(batch.inputs) for batch in batches)
+
+
 def train(
     model: Model,
     batches: Batches,
@@ -48,6 +57,7 @@ def train(
     state: Path | None = None,
     log: Log = lambda rows: None,
     keep: Callable[[int], None] = lambda step: None,
+    whole: bool = False,
     label: str = "train",
     line: int = 0,
 ) -> list[Row]:
@@ -55,6 +65,7 @@ def train(
 
     `state` is the folder to resume from and to save to. `log` gets the new rows (with tokens_per_second) before each
     save; rows of the last seconds before a kill may reach it twice, never not at all. `keep` is called after every step.
+    `whole`: rows with a validation_loss also have validation_exact, the share of sequences without an error.
     """
     optimizer = optimizers.build(model, recipe)
     facts = checkpoints.load_training(state, model, optimizer) if state else None
@@ -90,6 +101,8 @@ def train(
             speed = (tokens - tokens_before) / (time.monotonic() - began)
             if step % recipe.validate_every == 0 or step == steps:
                 row["validation_loss"] = validate(model, validation)
+                if whole:
+                    row["validation_exact"] = exact(model, validation)
             began, tokens_before = time.monotonic(), tokens
             losses, norms = [], []
             rows.append(row)

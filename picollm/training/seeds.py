@@ -49,7 +49,9 @@ def train_seed(
             checkpoints.save_model(folder / "checkpoint" / f"epoch{step // per_epoch:02d}", model, {**facts, "step": step})
 
     held = batches.validation(tokens, run.training)
-    rows = train(model, feed, steps, held, run.training, state=folder / "state", log=log, keep=keep, label=f"{name} seed {seed}", line=line)
+    rows = train(
+        model, feed, steps, held, run.training, state=folder / "state", log=log, keep=keep, whole=facts["targets"], label=f"{name} seed {seed}", line=line
+    )
     checkpoints.save_model(folder / "checkpoint", model, {**facts, "step": steps})
     result = {"rows": rows, "parameters": model.n_parameters, "steps": steps, "tokens": rows[-1]["tokens"]}
     if tokens.weights:

@@ -60,6 +60,9 @@ VARIANTS = {
         {"sinks": True, "positions": "alibi", "n_kv_head": 2},
         {"yarn_factor": 4.0, "yarn_length": 64, "init": "xavier_uniform", "tie_embeddings": False},
         {"init": "torch_default", "tie_embeddings": False, "positions": "learned"},
+        {"position_ids": "block", "positions": "learned", "position_offset": 3, "block_size": 32},
+        {"position_ids": "coupled", "positions": "sinusoidal", "loops": 2, "input_injection": True},
+        {"position_ids": "block", "positions": "rope", "column_window": 2},
     ],
     "lstm": [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "lstm", "tie_embeddings": False, "n_layer": 1}, {"cell": "gru", "d_hidden": 40}],
     "kgram": [

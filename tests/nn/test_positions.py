@@ -98,3 +98,11 @@ def test_a_stretched_turn_has_its_derivative():
     rotary = Rotary(4, 100.0, 5, 4.0, 16)
     rotary.turn = rotary.turn.to(torch.complex128)
     assert torch.autograd.gradcheck(rotary, torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True))
+
+
+def test_tokens_at_places_of_their_own_turn_as_tokens_there():
+    rotary, places = Rotary(8, 100.0, 4), torch.tensor([[0, 5, 1], [2, 2, 9]])
+    x = torch.randn(2, 3, 3, 8, generator=torch.Generator().manual_seed(0))
+    turned = rotary(x, places=places)
+    for row, t in ((0, 1), (1, 1), (1, 2)):
+        torch.testing.assert_close(turned[row, :, t : t + 1], rotary(x[row, :, t : t + 1], int(places[row, t])))
