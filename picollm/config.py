@@ -6,9 +6,10 @@ Any value may be written once, or per budget: `steps: 500` or `steps: {smoke: 20
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -56,7 +57,8 @@ def parse(cls: type[T], value: Any, path: str) -> T:
     """`value` as an instance of the dataclass `cls`; the first mistake is a UserError that starts with its dotted path."""
     try:
         # Strict through JSON: "4" is no number and 4.5 no count, yet dictionaries may become dataclasses.
-        return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
+        found: T = _adapter(cast(Any, cls)).validate_json(json.dumps(value), strict=True)
+        return found
     except ValidationError as error:
         first = min(error.errors(), key=lambda mistake: mistake["type"] not in UNKNOWN)  # a misspelt name also leaves its own missing
         where = ".".join([path, *(str(part) for part in first["loc"])])
@@ -70,6 +72,12 @@ def parse(cls: type[T], value: Any, path: str) -> T:
         raise UserError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {json.dumps(first['input'])}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    """Of a dataclass. Made once: a study has a thousand blocks of a dozen classes."""
+    return TypeAdapter(cls)
 
 
 def require(config: Any, names: Iterable[str], holds: Callable[[Any], bool], what: str) -> None:
