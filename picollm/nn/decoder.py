@@ -109,8 +109,8 @@ class Config:
         if self.column_window is not None:
             if self.column_window < 1 or self.position_ids == "sequential":
                 raise ValueError(f"column_window: {self.column_window} columns of block or coupled ids; give at least 1, and position_ids, or remove it")
-            if self.attention != "softmax" or self.positions == "alibi" or self.sinks or self.sliding_window is not None:
-                raise ValueError("column_window: is for softmax attention without alibi, sinks or sliding_window; remove it or those")
+            if self.attention != "softmax" or self.positions == "alibi" or self.sliding_window is not None:
+                raise ValueError("column_window: is for softmax attention without alibi or sliding_window; remove it or those")
         if self.attention == "convolution" and self.positions == "alibi":
             raise ValueError("positions: alibi is a cost on attention, and a convolution has none; take none")
 

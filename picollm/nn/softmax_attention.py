@@ -104,7 +104,7 @@ class SoftmaxKernel(nn.Module):
         S = k.shape[2]
         bias = seen
         if self.slopes is not None or self.sinks is not None:
-            bias = self._bias(T, S, q)
+            bias = self._bias(T, S, q, seen)
         elif seen is not None:
             pass
         elif 1 < T < S or (self.window is not None and self.window < S):
@@ -125,9 +125,9 @@ class SoftmaxKernel(nn.Module):
         seen = torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
         return seen if self.window is None else seen.triu(S - T - self.window + 1)
 
-    def _bias(self, T: int, S: int, like: Tensor) -> Tensor:
-        """(H or 1, T, S), or one column more for the sinks, (H, T, S + 1): what is added to the scores."""
-        hidden = ~self._seen(T, S, like.device)
+    def _bias(self, T: int, S: int, like: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(H or 1, T, S), or one column more for the sinks, (H, T, S + 1): what is added to the scores; of rows that see each their own, (B, ...)."""
+        hidden = ~(self._seen(T, S, like.device) if seen is None else seen)
         if self.slopes is not None:  # the cost of a key's distance
             positions = torch.arange(S, device=like.device)
             costs = -self.slopes[:, None, None] * (positions[S - T :, None] - positions)
@@ -136,7 +136,8 @@ class SoftmaxKernel(nn.Module):
         costs = costs.masked_fill(hidden, float("-inf"))
         if self.sinks is None:
             return costs
-        return torch.cat((costs.expand(self.n_head, T, S), self.sinks[:, None, None].expand(-1, T, 1)), -1)
+        heads = (*costs.shape[:-3], self.n_head, T)
+        return torch.cat((costs.expand(*heads, S), self.sinks[:, None, None].expand(*heads, 1)), -1)
 
     def empty(self, batch: int, length: int, like: Tensor) -> KVCache | WindowCache:
         if self.window is not None and self.window < length:
@@ -150,8 +151,6 @@ class SoftmaxKernel(nn.Module):
         scores = q @ k.mT * q.shape[-1] ** -0.5
         if self.sharpness is not None:
             scores = scores * (self.sharpness[:, None, None] * torch.arange(1, T + 1, device=q.device, dtype=q.dtype)[:, None].log())
-        if (seen := recorder.values.get(f"{site}seen")) is not None:
-            return scores.masked_fill(~seen, float("-inf")).softmax(-1)
         if self.sinks is not None:
             scores = F.pad(scores, (0, 1))
-        return (scores + self._bias(T, T, q)).softmax(-1)[..., :T]
+        return (scores + self._bias(T, T, q, recorder.values.get(f"{site}seen"))).softmax(-1)[..., :T]

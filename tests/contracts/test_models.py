@@ -62,7 +62,7 @@ VARIANTS = {
         {"init": "torch_default", "tie_embeddings": False, "positions": "learned"},
         {"position_ids": "block", "positions": "learned", "position_offset": 3, "block_size": 32},
         {"position_ids": "coupled", "positions": "sinusoidal", "loops": 2, "input_injection": True},
-        {"position_ids": "block", "positions": "rope", "column_window": 20},
+        {"position_ids": "block", "positions": "rope", "column_window": 12, "sinks": True},
     ],
     "lstm": [{"cell": "lstm"}, {"cell": "gru"}, {"cell": "lstm", "tie_embeddings": False, "n_layer": 1}, {"cell": "gru", "d_hidden": 40}],
     "kgram": [

@@ -66,6 +66,7 @@ CASES = {
     "halves of one column": (replace(TASK, digits=[1, 1], base=5, heldout=0.3), {"output_norm": True, "n_kv_head": 1}),
     "halves of four": (replace(TASK, digits=[1, 4], base=2), {"norm": "rmsnorm", "activation": "relu2", "bias": False, "position_ids": "coupled"}),
     "halves of a window": (TASK, {"positions": "rope", "column_window": 1}),
+    "halves of a window with sinks": (TASK, {"positions": "rope", "column_window": 1, "sinks": True}),
     "two layers": (TASK, {"n_layer": 2}),
     "loops": (TASK, {"loops": 2, "input_injection": True}),
     "rope": (TASK, {"positions": "rope", "position_ids": "sequential"}),

@@ -77,8 +77,9 @@ def test_operands_of_equal_columns_may_be_swapped():
     assert not torch.allclose(model(ids("+1342+8790+"))[:, -1], model(ids("+3142+8790+"))[:, -1])
 
 
-def test_a_window_of_columns_hides_all_others_and_makes_further_columns_no_new_situation():
-    model = build(position_ids="block", positions="rope", column_window=1).eval()
+@pytest.mark.parametrize("sinks", [False, True])
+def test_a_window_of_columns_hides_all_others_and_makes_further_columns_no_new_situation(sinks):
+    model = build(position_ids="block", positions="rope", column_window=1, sinks=sinks).eval()
     row = ids("+11111+22222+")
     changed = row.clone()
     changed[0, [4, 5, 10]] = 7  # columns 4 and 5 of the first number, 4 of the second
@@ -88,10 +89,11 @@ def test_a_window_of_columns_hides_all_others_and_makes_further_columns_no_new_s
     torch.testing.assert_close(model(row)[:, [9, 10]], model(longer)[:, [11, 14]])  # with equal columns around them, they are equal
 
 
-def test_weights_of_a_window_are_those_that_were_applied():
-    model, row = build(position_ids="block", positions="learned", column_window=2).eval(), ids("+135+246+")
+@pytest.mark.parametrize("sinks", [False, True])
+def test_weights_of_a_window_are_those_that_were_applied(sinks):
+    model, row = build(position_ids="block", positions="learned", column_window=2, sinks=sinks).eval(), ids("+135+246+")
     weights = attention_matrices(model, row)[0, 0]
-    assert (weights[:, :, :].sum(-1) - 1).abs().max() < 1e-6
+    assert ((weights.sum(-1) - 1).abs().max() < 1e-6) == (not sinks)
     places = model.position_ids(row)[0]
     hidden = (places[:, None] - places[None, :]).abs() > 2
     assert (weights[:, hidden] == 0).all()
@@ -127,7 +129,7 @@ def test_loops_share_their_weights_and_inject_the_input():
         ({"position_ids": "block", "positions": "alibi"}, r"model\.position_ids: .* take learned, sinusoidal or rope"),
         ({"position_offset": 3}, r"model\.position_offset: 3 is for block and coupled ids"),
         ({"column_window": 2}, r"model\.column_window: 2 columns of block or coupled ids"),
-        ({"column_window": 2, "position_ids": "block", "sinks": True}, r"model\.column_window: is for softmax attention without"),
+        ({"column_window": 2, "position_ids": "block", "sliding_window": 4}, r"model\.column_window: is for softmax attention without"),
         ({"loops": 0}, r"model\.loops: must be at least 1"),
         ({"n_layer": 4, "loops": 3}, r"model\.n_layer: 12 blocks"),
     ],

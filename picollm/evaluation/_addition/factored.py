@@ -56,14 +56,14 @@ class Halves:
         W, self.A = config.digits[1], config.answer_width(config.digits[1])
         self.model, self.config, self.columns, self.h = model, config, columns, (W + 1) // 2
         self.delimiter = config.base * self.A
-        self.gathers, self.embedded = _tables(model, config)
+        self.gathers, sink, self.embedded = _tables(model, config)
         self.low, self.high = _pairs(config.base, self.h, columns), _pairs(config.base, W - self.h, columns)
         answer = add(self.low, config.base, self.h + 1)
         order = np.argsort(answer[:, self.h], kind="stable")  # those that carry come last
         self.low, answer = self.low[order], answer[order]
         self.carrying = int((answer[:, self.h] == 0).sum())
         self.sums = answer[:, : self.h]  # (L, h)
-        below = 3 * self.gathers[:, self.delimiter] + self._operands(self.low, 0)  # (L, Q, H, E)
+        below = sink + 3 * self.gathers[:, self.delimiter] + self._operands(self.low, 0)  # (L, Q, H, E)
         asks: list[Tensor] = []  # for the queries that the lower half decides: what it gives them, and which they are (L,)
         self.kinds: list[Tensor] = []
         every = torch.arange(len(self.low))
@@ -177,8 +177,8 @@ def _raised(high: np.ndarray, carry: int, base: int) -> np.ndarray:
     return add(np.concatenate((below, high), 1)[None], base, high.shape[1] + 2)[0, 1:]
 
 
-def _tables(model: Decoder, config: Config) -> tuple[Tensor, Tensor]:
-    """What a query of each kind gathers from each kind of token (Q, Q, H, E) in float64, and the tokens' embeddings (D, Q)."""
+def _tables(model: Decoder, config: Config) -> tuple[Tensor, Tensor, Tensor]:
+    """What a query of each kind gathers from each kind of token (Q, Q, H, E) in float64 and from the sinks (Q, H, E), and the embeddings (D, Q)."""
     W, A, base = config.digits[1], config.answer_width(config.digits[1]), config.base
     ids = torch.full((base, 2 * W + A + 4), config.delimiter)
     for start, width in ((1, W), (W + 2, W), (2 * W + 3, A)):
@@ -205,5 +205,10 @@ def _tables(model: Decoder, config: Config) -> tuple[Tensor, Tensor]:
     if (width := model.config.column_window) is not None:
         places = kinds(model.position_ids(ids))  # (Q,)
         scores = scores.masked_fill(((places[:, None] - places).abs() > width)[..., None], float("-inf"))
-    weights = (scores - scores.amax(1, keepdim=True)).exp()[..., None]  # the largest of any kind: none overflows
-    return torch.cat((weights * v, weights), -1), kinds(sites["embed"]).T.contiguous()
+    most = scores.amax(1)  # (Q, H), of any kind: no weight overflows
+    sinks = _kernel(model).sinks
+    if sinks is not None:
+        most = torch.maximum(most, sinks.double())
+    weights = (scores - most[:, None]).exp()[..., None]
+    sink = torch.zeros_like(weights[:, 0]) if sinks is None else (sinks - most).exp()[..., None]
+    return torch.cat((weights * v, weights), -1), torch.nn.functional.pad(sink, (v.shape[-1], 0)), kinds(sites["embed"]).T.contiguous()
