@@ -1,6 +1,6 @@
 """`python -m benchmarks [--quick] [NAME ...]`: all benchmarks, or those named, one after the other."""
 
-from picollm import allocator
+from picollm.core import allocator
 
 allocator.apply()  # before torch: the memory of every peer is managed alike
 

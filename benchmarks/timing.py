@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from picollm import allocator
+from picollm.core import allocator
 
 Seconds = dict[str, list[float]]  # of each case, in the order of the rounds
 THREADS = 2

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import timing
-from picollm.parallel import cores
+from picollm.core.parallel import cores
 from picollm.tasks.text import Config, fables, raw, tokenize
 from picollm.tasks.text.config import TokenizerConfig
 from picollm.tasks.text.documents import Document

@@ -4,7 +4,7 @@ from benchmarks import timing
 from benchmarks.decoding import kilobytes
 from benchmarks.training import stepper
 from picollm import models
-from picollm.config import read
+from picollm.core.config import read
 from picollm.models.transformer import Model
 from picollm.study import Study
 

@@ -1,7 +1,7 @@
 """`python -m picollm`: the allocator settings first, then the command line."""
 
-from picollm import allocator
-from picollm.errors import exit_on_user_error
+from picollm.core import allocator
+from picollm.core.errors import exit_on_user_error
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
-from picollm.config import parse, read
-from picollm.errors import UserError, did_you_mean
-from picollm.files import read_json
+from picollm.core.config import parse, read
+from picollm.core.errors import UserError, did_you_mean
+from picollm.core.files import read_json
 from picollm.study import Study
 
 app = typer.Typer(
@@ -142,8 +142,8 @@ def verify(
 
     Example: python -m picollm verify adder --proof exhaustive
     """
+    from picollm.core.files import write_csv
     from picollm.evaluation._addition import manifest
-    from picollm.files import write_csv
 
     checkpoint = _checkpoint(run, model_seed)
     found = manifest.verify(checkpoint, proof, processes, Path(".resume") / f"verify-{checkpoint.parent.name}-{checkpoint.name}-{proof}.json")

@@ -8,9 +8,9 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from picollm import config, registry
-from picollm.config import STRICT, at_budget, not_negative, parse
-from picollm.errors import UserError, did_you_mean
+from picollm.core import config, registry
+from picollm.core.config import STRICT, at_budget, not_negative, parse
+from picollm.core.errors import UserError, did_you_mean
 from picollm.training.recipe import Recipe, Run
 
 SECTIONS = ("budget", "device", "threads", "samples", "interpret", "tasks", "runs", "variants", "sweeps")

@@ -3,8 +3,8 @@
 import importlib
 import sys
 
-from picollm import allocator
-from picollm.errors import UserError, exit_on_user_error
+from picollm.core import allocator
+from picollm.core.errors import UserError, exit_on_user_error
 
 # Whether a stage takes the NAME of a task, a run or a sweep.
 STAGES = {"check": False, "generate": True, "tokenize": True, "train": True, "evaluate": True, "interpret": True, "sweep": True, "compare": False}
@@ -15,7 +15,7 @@ def main() -> None:
     if STAGES.get(stage) != len(names):
         usage = ", ".join(f"{known} NAME" if named else known for known, named in STAGES.items())
         raise UserError(f"usage: python -m stages STAGE, which is one of {usage}; `dvc repro` calls them in order")
-    from picollm.config import read
+    from picollm.core.config import read
     from picollm.study import Study
 
     importlib.import_module(f"stages.{stage}").main(Study(read()), *names)

@@ -5,10 +5,11 @@ Its output never changes, so that a changed parameter is checked but restarts on
 
 from pathlib import Path
 
-from picollm import devices, study
+from picollm import study
 from picollm.analysis._options import Options
-from picollm.config import BUDGETS, parse
-from picollm.files import write_json
+from picollm.core import devices
+from picollm.core.config import BUDGETS, parse
+from picollm.core.files import write_json
 from picollm.generation.samples import Samples
 
 

@@ -5,15 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from picollm import devices, registry, tracking
-from picollm.config import parse
-from picollm.files import write_csv, write_json
+from picollm import tracking
+from picollm.core import devices, registry
+from picollm.core.config import parse
+from picollm.core.files import write_csv, write_json
+from picollm.core.parallel import share, workers
+from picollm.core.tokens import TokenFolder, open_tokens
 from picollm.generation import measured
 from picollm.generation.samples import Samples, sample_all, sample_epochs
-from picollm.parallel import share, workers
 from picollm.report import figures
 from picollm.study import Study
-from picollm.tokens import TokenFolder, open_tokens
 from picollm.training.checkpoints import load_model, read_config, seeds_of
 
 

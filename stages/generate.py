@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from picollm.files import write_json
+from picollm.core.files import write_json
 from picollm.study import Study
 
 

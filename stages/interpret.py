@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from picollm import devices, tracking
+from picollm import tracking
 from picollm.analysis._options import Options
 from picollm.analysis._runner import run_all
-from picollm.config import parse
-from picollm.files import write_json
+from picollm.core import devices
+from picollm.core.config import parse
+from picollm.core.files import write_json
+from picollm.core.tokens import open_tokens
 from picollm.study import Study
-from picollm.tokens import open_tokens
 from picollm.training.checkpoints import load_model, read_config, seeds_of
 
 

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from picollm import devices, registry
-from picollm.config import parse
-from picollm.errors import UserError, did_you_mean
+from picollm.core import devices, registry
+from picollm.core.config import parse
+from picollm.core.errors import UserError, did_you_mean
+from picollm.core.files import read_json, write_csv, write_json
+from picollm.core.parallel import share, workers
+from picollm.core.statistics import proportion
+from picollm.core.tokens import TokenFolder, open_tokens
 from picollm.evaluation import skipped
-from picollm.files import read_json, write_csv, write_json
-from picollm.parallel import share, workers
 from picollm.report import figures
-from picollm.statistics import proportion
 from picollm.study import TRAINED, Cell, Study, Success, Sweep, check_equal
-from picollm.tokens import TokenFolder, open_tokens
 from picollm.training.checkpoints import load_model
 from stages.train import Trained, last, mark_of, resume, summaries, trained
 

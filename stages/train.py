@@ -10,14 +10,15 @@ from typing import Any
 
 from filelock import FileLock
 
-from picollm import devices, tracking
-from picollm.files import write_csv, write_json
-from picollm.fingerprint import fingerprint
-from picollm.parallel import share, workers
+from picollm import tracking
+from picollm.core import devices
+from picollm.core.files import write_csv, write_json
+from picollm.core.fingerprint import fingerprint
+from picollm.core.parallel import share, workers
+from picollm.core.statistics import summary
+from picollm.core.tokens import TokenFolder, open_tokens
 from picollm.report import figures
-from picollm.statistics import summary
 from picollm.study import Study
-from picollm.tokens import TokenFolder, open_tokens
 from picollm.training import checkpoints
 from picollm.training.recipe import Run
 from picollm.training.seeds import train_seed

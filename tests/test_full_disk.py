@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from picollm import load, models
-from picollm.errors import UserError
-from picollm.files import write_csv, write_json
+from picollm.core.errors import UserError
+from picollm.core.files import write_csv, write_json
+from picollm.core.tokens import write_split
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import Document
 from picollm.tasks.text.raw import writing
-from picollm.tokens import write_split
 from picollm.training import checkpoints, optimizers
 from picollm.training.checkpoints import load_training, save_model, save_training
 from picollm.training.recipe import Recipe

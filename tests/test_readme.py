@@ -17,8 +17,8 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from typer.exceptions import TyperException
 
 from picollm.cli import app
-from picollm.config import BUDGETS, parse, read
-from picollm.errors import UserError
+from picollm.core.config import BUDGETS, parse, read
+from picollm.core.errors import UserError
 from picollm.generation.sampling import Sampling
 from picollm.study import Study
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from picollm import models, study
-from picollm.config import read
-from picollm.errors import UserError
+from picollm.core.config import read
+from picollm.core.errors import UserError
 from picollm.study import Study, Success, check_equal, n_parameters
 
 SMALL = {"kind": "transformer", "n_layer": 1, "n_head": 2, "d_model": 16}

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from picollm import registry
-from picollm.config import STRICT
-from picollm.errors import did_you_mean
+from picollm.core import registry
+from picollm.core.config import STRICT
+from picollm.core.errors import did_you_mean
 from picollm.tasks.numeric.spec import FAMILIES
 
 

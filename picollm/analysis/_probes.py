@@ -6,8 +6,8 @@ Shapes: N sequences, T terms or tokens.
 import numpy as np
 
 from picollm.analysis._result import Subject
-from picollm.errors import UserError
-from picollm.files import read_json
+from picollm.core.errors import UserError
+from picollm.core.files import read_json
 from picollm.tasks.numeric.sets import load
 from picollm.tokenizers._shared import from_json
 

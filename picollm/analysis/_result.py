@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from picollm.analysis._options import Options
+from picollm.core.tokens import TokenFolder
 from picollm.models import Model
-from picollm.tokens import TokenFolder
 
 Estimate = dict[str, float]
 Row = dict[str, Any]

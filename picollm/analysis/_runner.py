@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from picollm import registry
 from picollm.analysis._options import Options
 from picollm.analysis._result import Result, Row, Skip, Subject
-from picollm.files import atomic, write_text
+from picollm.core import registry
+from picollm.core.files import atomic, write_text
+from picollm.core.tokens import TokenFolder
 from picollm.models import Model
 from picollm.report import figures
-from picollm.tokens import TokenFolder
 
 DPI = 110
 

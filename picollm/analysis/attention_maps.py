@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from picollm import statistics
 from picollm.analysis import _probes
 from picollm.analysis._drawing import HEATMAP, label
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
+from picollm.core import statistics
 from picollm.nn.decoder import attention_matrices
 
 SEQUENCES = 64  # that the numbers are averaged over

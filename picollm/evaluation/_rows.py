@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from picollm import statistics
-from picollm.files import read_json
+from picollm.core import statistics
+from picollm.core.files import read_json
+from picollm.core.tokens import TokenFolder
 from picollm.tasks._rows import load
-from picollm.tokens import TokenFolder
 from picollm.training.batches import IGNORED, Batch, stored
 
 TRAIN_ROWS = 5000  # of the training set: enough to see overfitting

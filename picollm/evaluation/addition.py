@@ -11,14 +11,14 @@ from typing import Any, cast
 import numpy as np
 from torch import nn
 
-from picollm import statistics
-from picollm.config import parse
+from picollm.core import statistics
+from picollm.core.config import parse
+from picollm.core.tokens import TokenFolder
 from picollm.evaluation import _rows
 from picollm.evaluation._addition import proof, strata
 from picollm.evaluation._rows import Scores, Split, tables
 from picollm.models import Model
 from picollm.tasks.addition.config import Config
-from picollm.tokens import TokenFolder
 
 __all__ = ["evaluate", "summaries", "tables"]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from picollm import statistics
+from picollm.core import statistics
+from picollm.core.files import read_json
+from picollm.core.tokens import TokenFolder
 from picollm.evaluation import _rows
 from picollm.evaluation._rows import Scores, Split, tables
-from picollm.files import read_json
 from picollm.tasks.numeric.floors import IDENTIFIED
 from picollm.tasks.numeric.predictor import log_prefixes
 from picollm.tasks.numeric.spec import FAMILIES, HELD_FAMILIES, WALK, Spec, specification
-from picollm.tokens import TokenFolder
 
 __all__ = ["evaluate", "summaries", "tables"]
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from picollm import statistics
-from picollm.errors import UserError
-from picollm.files import read_json
+from picollm.core import statistics
+from picollm.core.errors import UserError
+from picollm.core.files import read_json
+from picollm.core.tokens import TokenFolder
 from picollm.models import Model
 from picollm.tasks.text.config import HELDOUT
 from picollm.tokenizers._shared import from_json
-from picollm.tokens import TokenFolder
 
 LOGITS = 1 << 22  # of a batch: 16 MiB, whatever the vocabulary and the length; more is slower
 LONGER = (1, 2, 4)  # times the trained context

@@ -13,11 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from picollm import models, registry
-from picollm.errors import UserError
+from picollm import models
+from picollm.core import registry
+from picollm.core.errors import UserError
+from picollm.core.files import read_json, write_json, write_text
 from picollm.exchange import _tokenizers
 from picollm.exchange._links import to_ours, to_theirs
-from picollm.files import read_json, write_json, write_text
 from picollm.nn.decoder import DEEP, Config
 from picollm.tokenizers._shared import END
 from picollm.training import checkpoints

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.generation.sampling import Sampling, choose
 from picollm.models import Model
 

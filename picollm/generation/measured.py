@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from picollm import statistics
+from picollm.core import statistics
+from picollm.core.tokens import TokenFolder
 from picollm.generation.copies import Copies, copies
 from picollm.generation.generate import Continuation, generate
 from picollm.generation.judge import judge
@@ -19,7 +20,6 @@ from picollm.generation.measures import distinct, repetition, self_bleu
 from picollm.generation.samples import CORPUS, Samples, room
 from picollm.models import Model
 from picollm.tokenizers._shared import Base, from_json
-from picollm.tokens import TokenFolder
 
 CONTEXT = 16  # tokens that a text goes on from where documents have no start
 COPIED = (4, 8, 16)

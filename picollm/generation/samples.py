@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from picollm.config import STRICT, at_least_one
-from picollm.errors import UserError
+from picollm.core.config import STRICT, at_least_one
+from picollm.core.errors import UserError
 from picollm.generation.generate import generate
 from picollm.generation.sampling import Sampling
 from picollm.models import Model

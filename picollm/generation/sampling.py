@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from picollm.config import STRICT
+from picollm.core.config import STRICT
 
 NEVER = float("-inf")
 COLDEST = 1e-6  # a lower temperature is greedy but for logits that overflow

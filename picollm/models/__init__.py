@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from picollm import registry
-from picollm.config import parse
-from picollm.errors import UserError, did_you_mean
+from picollm.core import registry
+from picollm.core.config import parse
+from picollm.core.errors import UserError, did_you_mean
 from picollm.nn.model import Model
 
 __all__ = ["Model", "build", "configure"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from picollm import models
-from picollm.config import STRICT, at_least_one, share_below_one
+from picollm.core.config import STRICT, at_least_one, share_below_one
 from picollm.nn.convolution import ShortConvolution
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}

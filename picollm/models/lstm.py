@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from picollm import models
-from picollm.config import STRICT, at_least_one, share_below_one
+from picollm.core.config import STRICT, at_least_one, share_below_one
 
 
 @dataclass(frozen=True)

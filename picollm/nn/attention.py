@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from picollm.config import at_least_one
+from picollm.core.config import at_least_one
 from picollm.nn.convolution import ConvolutionState, ShortConvolution
 from picollm.nn.linear_variants import VARIANTS, Form, LinearKernel, LinearState
 from picollm.nn.norms import EPS

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from picollm.config import STRICT, above_zero, at_least_one, share_below_one
-from picollm.errors import UserError
+from picollm.core.config import STRICT, above_zero, at_least_one, share_below_one
+from picollm.core.errors import UserError
 from picollm.nn.attention import Attention, AttentionState, Kind, Options
 from picollm.nn.convolution import ConvolutionState, GatedConvolution
 from picollm.nn.initialisation import Init, initialise

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 
 
 class Model(nn.Module):

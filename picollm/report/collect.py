@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from picollm.errors import UserError, did_you_mean
-from picollm.files import read_json
+from picollm.core.errors import UserError, did_you_mean
+from picollm.core.files import read_json
+from picollm.core.statistics import Summary, summary
 from picollm.report import figures
 from picollm.report.figures import Rows, Style
-from picollm.statistics import Summary, summary
 
 LONGER = "excess_"  # the summaries excess_32, excess_64, ...: paired excess at that length
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from picollm.files import write_csv, write_json, write_text
+from picollm.core.files import write_csv, write_json, write_text
 from picollm.report import figures, page
 from picollm.report import sweeps as variants
 from picollm.report.collect import LONGER, Sweep, Task, collect, longer

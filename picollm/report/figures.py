@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from picollm.files import atomic
+from picollm.core.files import atomic
 
 Rows = Sequence[Mapping[str, Any]]
 

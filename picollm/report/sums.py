@@ -6,10 +6,10 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from picollm.core.statistics import proportion
 from picollm.report.collect import Run, Task
 from picollm.report.figures import INK, SETTINGS, over_seeds, training_curves
 from picollm.report.tables import NONE, Row, Table, number
-from picollm.statistics import proportion
 
 
 def tables(task: Task) -> list[Table]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from picollm.core.statistics import Summary, summary
 from picollm.evaluation import skipped
 from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed
 from picollm.report.figures import Style
-from picollm.statistics import Summary, summary
 from picollm.tasks.text.config import HELDOUT
 
 NONE = "\u2013"  # nothing was measured

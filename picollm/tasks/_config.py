@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from picollm.config import STRICT
+from picollm.core.config import STRICT
 
 if TYPE_CHECKING:
     from picollm.training.recipe import Recipe

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from picollm import tokens
-from picollm.errors import UserError
-from picollm.files import atomic, read_json, write_json
+from picollm.core import tokens
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, read_json, write_json
 from picollm.tasks._config import Lengths, Sets
 
 STREAM, SETS = 0, 1  # the first number of every seed: training batches and stored sets never share their random numbers

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tokenizers._shared import END, Base
 
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from picollm import registry
-from picollm.files import read_json, write_json
+from picollm.core import registry
+from picollm.core.files import read_json, write_json
 
 END = "<|endoftext|>"  # how the end token is shown; the same characters in a text are ordinary ones
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tokenizers._merges import BytePairs
 
 

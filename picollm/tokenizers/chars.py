@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tokenizers._shared import END, Base
 
 

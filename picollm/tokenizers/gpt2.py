@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tokenizers._merges import BytePairs
 
 SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from picollm import registry
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.tokens import TokenFolder
+from picollm.core import registry
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.tokens import TokenFolder
 from picollm.training.recipe import Recipe
 
 IGNORED = -100  # a target that is not scored: PyTorch's own mark

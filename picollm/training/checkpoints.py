@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from picollm import models
-from picollm.errors import UserError
-from picollm.files import atomic, read_json, write_json
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, read_json, write_json
 
 if TYPE_CHECKING:  # who only loads a model does not depend on optimisers
     from picollm.training.optimizers import Optimizer

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.nn.model import Model
 from picollm.training.checkpoints import read_config
 

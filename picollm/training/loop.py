@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.models import Model
 from picollm.training import checkpoints, optimizers
 from picollm.training.batches import IGNORED, Batch, Batches

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from picollm.config import STRICT, above_zero, at_least_one, not_negative
+from picollm.core.config import STRICT, above_zero, at_least_one, not_negative
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from picollm import models
-from picollm.files import read_json, write_json
-from picollm.tokens import TokenFolder
+from picollm.core.files import read_json, write_json
+from picollm.core.tokens import TokenFolder
 from picollm.training import batches, checkpoints
 from picollm.training.embeddings import start_from
 from picollm.training.loop import Log, train

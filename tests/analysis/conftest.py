@@ -10,10 +10,10 @@ import torch
 from picollm import models
 from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
-from picollm.config import parse
+from picollm.core.config import parse
+from picollm.core.tokens import open_tokens, write_header, write_split
 from picollm.tasks import numeric, parity, recall, urn
 from picollm.tokenizers.chars import Tokenizer
-from picollm.tokens import open_tokens, write_header, write_split
 
 TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
 

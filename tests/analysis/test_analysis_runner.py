@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picollm import registry
 from picollm.analysis._options import Options
 from picollm.analysis._result import Subject, estimate
 from picollm.analysis._runner import run_all
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.files import write_json
+from picollm.core import registry
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.files import write_json
 
 
 def run(subject: Subject, out: Path) -> dict[str, Any]:

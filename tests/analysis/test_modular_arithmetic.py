@@ -23,7 +23,7 @@ from picollm.analysis.modular_arithmetic import (
     residuals,
     spectra,
 )
-from picollm.files import read_json, write_json
+from picollm.core.files import read_json, write_json
 from picollm.tasks.numeric.spec import FAMILIES, specification
 
 SPEC = specification("modular")

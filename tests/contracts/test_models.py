@@ -11,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from picollm import load, models, registry
-from picollm.errors import UserError
+from picollm import load, models
+from picollm.core import registry
+from picollm.core.errors import UserError
 from picollm.training import checkpoints, optimizers
 from picollm.training.recipe import Recipe
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from picollm import cli, models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.evaluation._addition import adder, manifest
 from picollm.tasks import addition
 from picollm.tasks.addition.bases import value_of

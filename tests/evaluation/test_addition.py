@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from picollm import models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
+from picollm.core.tokens import open_tokens
 from picollm.evaluation import addition as evaluation
 from picollm.evaluation._addition import proof, strata
 from picollm.evaluation._addition.counting import Count
@@ -20,7 +21,6 @@ from picollm.tasks._rows import generator
 from picollm.tasks.addition.bases import to_digits, value_of
 from picollm.tasks.addition.carries import longest_chain
 from picollm.tasks.addition.rows import rows
-from picollm.tokens import open_tokens
 from picollm.training.batches import from_rows
 
 TASK = addition.Config(kind="addition", base=3, digits=[1, 3], train=20, validation=20, test=50, long=20, long_lengths=[2, 5], heldout=0.1)

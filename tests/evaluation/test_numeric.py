@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from picollm.core.tokens import open_tokens
 from picollm.evaluation.numeric import evaluate, summaries, tables
 from picollm.tasks import numeric
 from picollm.tasks._rows import term_weights
 from picollm.tasks.numeric.floors import expected
 from picollm.tasks.numeric.predictor import sequence_losses
 from picollm.tasks.numeric.spec import specification
-from picollm.tokens import open_tokens
 
 SIZES = {"train": 30, "validation": 20, "test": 40, "long": 8, "train_lengths": [4, 10], "long_lengths": [10, 14]}
 

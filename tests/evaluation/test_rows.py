@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from picollm import registry
-from picollm.config import parse
+from picollm.core import registry
+from picollm.core.config import parse
+from picollm.core.tokens import open_tokens
 from picollm.evaluation._rows import Scores, calibration, first_error, worst_position
 from picollm.evaluation.recall import distances
 from picollm.tasks._rows import load
 from picollm.tasks.urn.config import STEPS
 from picollm.tasks.urn.predictor import probabilities
-from picollm.tokens import open_tokens
 
 URN = 16  # values of its walk
 COUNTS = {"train": 30, "validation": 20, "test": 60, "long": 12}

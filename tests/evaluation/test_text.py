@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from picollm import models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
+from picollm.core.files import write_json
+from picollm.core.tokens import TokenFolder, open_tokens, write_header, write_split
 from picollm.evaluation import text
-from picollm.files import write_json
 from picollm.models import lstm
-from picollm.tokens import TokenFolder, open_tokens, write_header, write_split
 
 END = 4
 DOCUMENTS = [[0, 1, 2, 3], [1, 2], [3, 0, 1, 2, 3, 0], [2], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]] * 6

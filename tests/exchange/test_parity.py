@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picollm import exchange, load, models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.exchange._links import halves, pairs
 from picollm.training.checkpoints import read_config, save_model
 

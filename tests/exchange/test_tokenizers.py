@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from picollm import cli, exchange, models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.exchange import _tokenizers
 from picollm.tokenizers import bpe, chars, gpt2
 from picollm.training.checkpoints import read_config, save_model

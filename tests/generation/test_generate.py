@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picollm import models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.generation.generate import generate
 from picollm.generation.sampling import GREEDY, Sampling
 

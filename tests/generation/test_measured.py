@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from picollm import models
+from picollm.core.tokens import open_tokens, write_header, write_split
 from picollm.generation.measured import measure_all, summaries
 from picollm.generation.samples import Samples
 from picollm.generation.sampling import GREEDY, Sampling
 from picollm.tasks.text import fables
 from picollm.tokenizers.chars import Tokenizer
-from picollm.tokens import open_tokens, write_header, write_split
 
 STORIES = [story.text for story in fables.stories(seed=3, start=0, count=6)]
 CODER = Tokenizer.train(STORIES, None)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from picollm import cli, models
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.files import write_json
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.files import write_json
 from picollm.generation.samples import Samples, continuations, sample_all, sample_epochs
 from picollm.generation.sampling import GREEDY, Sampling
 from picollm.training.checkpoints import save_model

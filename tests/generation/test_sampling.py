@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process as hf
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.generation import sampling
 from picollm.generation.sampling import GREEDY, Sampling, choose, warp
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 import torch.utils._pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.models.kgram import Config, Model
 from picollm.training import optimizers
 from picollm.training.recipe import Recipe

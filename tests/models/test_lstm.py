@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.models.lstm import Config, Model
 
 V, D = 17, 24

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from picollm import models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.study import Study
 
 

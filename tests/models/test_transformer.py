@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from picollm import models
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.models.transformer import Config, Model
 from picollm.nn.decoder import attention_matrices
 from picollm.nn.taps import Recorder

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picollm import models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.nn.decoder import attention_matrices
 from picollm.nn.number_positions import block_ids, coupled_ids
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from picollm import cli, load, models, registry
-from picollm.config import parse, read
-from picollm.errors import exit_on_user_error
+from picollm import cli, load, models
+from picollm.core import registry
+from picollm.core.config import parse, read
+from picollm.core.errors import exit_on_user_error
+from picollm.core.tokens import open_tokens
 from picollm.generation.samples import Samples, sample_all
 from picollm.study import Study
-from picollm.tokens import open_tokens
 from picollm.training import batches
 from picollm.training.checkpoints import read_config, save_model
 from picollm.training.recipe import Recipe

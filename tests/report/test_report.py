@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from picollm.errors import UserError
-from picollm.files import write_json, write_text
+from picollm.core.errors import UserError
+from picollm.core.files import write_json, write_text
+from picollm.core.statistics import summary
 from picollm.report import figures, page, sampling
 from picollm.report.compare import compare
 from picollm.report.tables import NONE
-from picollm.statistics import summary
 
 EXCESS = {"softmax": [0.001, 0.002, 0.003], "linear": [0.002, 0.004, 0.006]}
 T2 = 4.302652729911275  # the 97.5 % quantile of Student's t with 2 degrees of freedom

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
+from picollm.core.statistics import summary
 from picollm.report import figures
 from picollm.report.figures import COLOURS, Style
-from picollm.statistics import summary
 
 CURVE = [[{"step": step, "train_loss": 4 / step + seed, "validation_loss": 5 / step if step == 20 else ""} for step in (10, 20)] for seed in range(3)]
 LENGTHS = [

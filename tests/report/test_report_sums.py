@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from picollm.core.statistics import proportion
 from picollm.report import sums
 from picollm.report.collect import Run, Task
 from picollm.report.figures import Style
-from picollm.statistics import proportion
 
 STYLE = Style("#000000")
 

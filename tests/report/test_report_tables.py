@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from picollm.core.statistics import summary
 from picollm.evaluation import skipped
 from picollm.report.collect import Run, differences, flat, groups
 from picollm.report.figures import COLOURS, Style
 from picollm.report.markdown import text
 from picollm.report.tables import NONE, estimate, estimates, number, verdict
-from picollm.statistics import summary
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tasks.addition import bases
 
 BASES = st.sampled_from([2, 4, 8, 10, 16, 32, 36, 37, 100])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.files import read_json
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.files import read_json
 from picollm.tasks import addition
 from picollm.tasks._rows import generator, load
 from picollm.tasks.addition import sampling, sequences

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.files import sha256
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.files import sha256
+from picollm.core.tokens import open_tokens
 from picollm.tasks import numeric
 from picollm.tasks.numeric.predictor import sequence_losses
 from picollm.tasks.numeric.sets import load
 from picollm.tasks.numeric.spec import FAMILIES, HELD_FAMILIES, WALK, specification
-from picollm.tokens import open_tokens
 
 BASE = {"kind": "numeric", "spec": "classic", "train": 60, "validation": 20, "test": 30, "long": 10, "long_lengths": [16, 40]}
 MODULAR = {**BASE, "spec": "modular", "heldout": 25}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picollm import registry
-from picollm.config import parse
-from picollm.errors import UserError
-from picollm.files import sha256
+from picollm.core import registry
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.files import sha256
+from picollm.core.tokens import open_tokens
 from picollm.tasks._rows import load, term_weights
-from picollm.tokens import open_tokens
 
 COUNTS = {"train": 60, "validation": 20, "test": 30, "long": 10}
 BASES = {

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import datasets
 import pytest
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.tasks import text
 from picollm.tasks.text import raw
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.tasks.text import config, hub, local, sources
 
 CHARS = {"kind": "chars"}

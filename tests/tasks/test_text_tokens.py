@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.tokens import open_tokens
 from picollm.tasks import text
 from picollm.tasks.text import documents, raw
 from picollm.tokenizers._shared import from_json, load
-from picollm.tokens import open_tokens
 
 TOKENIZERS = [{"kind": "chars"}, {"kind": "bytes"}, {"kind": "gpt2"}, {"kind": "bpe", "vocab_size": 270}]
 

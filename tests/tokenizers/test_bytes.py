@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tokenizers import _shared
 from picollm.tokenizers.bytes import Tokenizer
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picollm import registry
-from picollm.errors import UserError
-from picollm.tokens import open_tokens, write_header, write_split
+from picollm.core import registry
+from picollm.core.errors import UserError
+from picollm.core.tokens import open_tokens, write_header, write_split
 from picollm.training import batches
 from picollm.training.batches import IGNORED, Rows, epochs_of, from_rows, random_windows, windows_at
 from picollm.training.recipe import Recipe

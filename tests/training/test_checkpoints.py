@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from picollm import load, models
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.training import checkpoints, optimizers
 from picollm.training.checkpoints import load_training, read_config, save_model, save_training
 from picollm.training.recipe import Recipe

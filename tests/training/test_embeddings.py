@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from picollm import load, models
-from picollm.errors import UserError
-from picollm.tokens import open_tokens, write_header, write_split
+from picollm.core.errors import UserError
+from picollm.core.tokens import open_tokens, write_header, write_split
 from picollm.training.checkpoints import save_model
 from picollm.training.embeddings import digest, start_from
 from picollm.training.recipe import Recipe, Run

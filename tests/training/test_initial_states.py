@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from picollm import models
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.training.initial_states import begin
 from picollm.training.recipe import Recipe
 

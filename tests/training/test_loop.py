@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.models import kgram, lstm, transformer
 from picollm.training import checkpoints
 from picollm.training.batches import from_rows, random_windows, windows_at

@@ -2,8 +2,8 @@
 
 import pytest
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
 from picollm.training.recipe import Recipe
 
 

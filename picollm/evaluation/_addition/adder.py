@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from picollm.config import parse
-from picollm.errors import UserError
+from picollm.core.config import parse
+from picollm.core.errors import UserError
+from picollm.core.statistics import proportion
 from picollm.evaluation._addition import strata
 from picollm.models import Model
-from picollm.statistics import proportion
 from picollm.tasks import _rows
 from picollm.tasks.addition import bases
 from picollm.tasks.addition.config import Config

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from picollm import fingerprint
+from picollm.core import fingerprint
+from picollm.core.files import sha256
 from picollm.evaluation._addition import adder, proof, strata
-from picollm.files import sha256
 from picollm.training.checkpoints import read_config
 
 Kind = Literal["auto", "certificate", "exhaustive", "strata"]

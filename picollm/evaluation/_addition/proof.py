@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
+from picollm.core.files import read_json, write_json
+from picollm.core.parallel import streaming
 from picollm.evaluation._addition.counting import Count
 from picollm.evaluation._addition.factored import Halves
 from picollm.evaluation._addition.factored import applies as factors
 from picollm.evaluation._addition.tree import Tree
 from picollm.evaluation._addition.tree import applies as has_tree
-from picollm.files import read_json, write_json
 from picollm.models import Model
 from picollm.nn.decoder import Model as Decoder
-from picollm.parallel import streaming
 from picollm.tasks.addition.bases import to_digits
 from picollm.tasks.addition.config import Config
 from picollm.tasks.addition.rows import rows

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from picollm.core.statistics import proportion
 from picollm.models import Model
-from picollm.statistics import proportion
 from picollm.tasks import _rows
 from picollm.tasks.addition.bases import to_digits
 from picollm.tasks.addition.carries import longest_chain

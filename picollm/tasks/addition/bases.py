@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 
 FIGURES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MOST = 100  # of bases: digits are stored in 8 bits, and written as two decimal figures

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tasks import _rows
 from picollm.tasks.addition.config import Config
 from picollm.tasks.addition.heldout import is_held_out

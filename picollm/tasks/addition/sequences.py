@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from picollm.config import STRICT
-from picollm.files import write_text
+from picollm.core.config import STRICT
+from picollm.core.files import write_text
 from picollm.tasks.addition.bases import check_base, digits_of
 from picollm.tasks.addition.bases import write as written
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from picollm import tokens
-from picollm.files import read_json
+from picollm.core import tokens
+from picollm.core.files import read_json
 from picollm.tasks import _rows
 from picollm.tasks.addition import sequences
 from picollm.tasks.addition.bases import tokens_per_problem

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from picollm import registry
-from picollm.config import STRICT, not_negative
+from picollm.core import registry
+from picollm.core.config import STRICT, not_negative
 
 if TYPE_CHECKING:
     from picollm.training.recipe import Recipe

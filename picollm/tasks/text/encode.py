@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from picollm import registry, tokens
-from picollm.errors import UserError
-from picollm.files import atomic, sha256
-from picollm.parallel import Stream, cores, streaming
+from picollm.core import registry, tokens
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, sha256
+from picollm.core.parallel import Stream, cores, streaming
 from picollm.tasks.text import raw as stored
 from picollm.tasks.text.config import Config
 from picollm.tokenizers import _shared

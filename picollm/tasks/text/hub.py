@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from picollm.errors import UserError, did_you_mean
+from picollm.core.errors import UserError, did_you_mean
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import Document, drawn, kept
 from picollm.tasks.text.local import lines_of, located

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import PIECE, Document, pieces
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from picollm.errors import UserError
-from picollm.files import atomic, write_json
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, write_json
 from picollm.tasks.text.config import Config
 from picollm.tasks.text.documents import Document, pieces
 from picollm.tasks.text.sources import Part, documents, minimal_pairs, parts

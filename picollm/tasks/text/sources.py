@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 
-from picollm.errors import UserError, did_you_mean
+from picollm.core.errors import UserError, did_you_mean
 from picollm.tasks.text import hub, local, three_sequences
 from picollm.tasks.text.config import HELDOUT, Config, Source
 from picollm.tasks.text.documents import Document, drawn, kept

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from picollm.errors import UserError, did_you_mean
+from picollm.core.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 BUDGETS = ("smoke", "study", "full", "paper")

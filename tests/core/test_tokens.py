@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.errors import UserError
-from picollm.tokens import open_tokens, write_header, write_split
+from picollm.core.errors import UserError
+from picollm.core.tokens import open_tokens, write_header, write_split
 
 
 def write(folder, splits, vocab_size=100, row_length=None):

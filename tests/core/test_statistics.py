@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.statistics import proportion, summary
+from picollm.core.statistics import proportion, summary
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20)
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from picollm import registry
-from picollm.errors import UserError
+from picollm.core import registry
+from picollm.core.errors import UserError
 
 
 @pytest.mark.parametrize(("package", "entry"), [("models", "transformer"), ("tasks", "numeric"), ("tasks", "text"), ("tokenizers", "chars")])

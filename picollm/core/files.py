@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 
 
 @contextmanager

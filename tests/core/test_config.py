@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.config import BUDGETS, STRICT, at_budget, parse, read
-from picollm.errors import UserError
+from picollm.core.config import BUDGETS, STRICT, at_budget, parse, read
+from picollm.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from picollm.errors import UserError
-from picollm.files import atomic, read_json, sha256, write_json
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, read_json, sha256, write_json
 
 FORMAT = 1
 

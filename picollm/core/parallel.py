@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 Stream = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from picollm.errors import UserError, did_you_mean
+from picollm.core.errors import UserError, did_you_mean
 
 
 def names(package: str) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.errors import UserError
-from picollm.files import atomic, read_json, sha256, write_csv, write_json, write_text
+from picollm.core.errors import UserError
+from picollm.core.files import atomic, read_json, sha256, write_csv, write_json, write_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

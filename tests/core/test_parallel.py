@@ -10,8 +10,8 @@ from functools import partial
 import psutil
 import pytest
 
-from picollm.errors import UserError
-from picollm.parallel import share, workers
+from picollm.core.errors import UserError
+from picollm.core.parallel import share, workers
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_killed_worker_is_an_error_that_says_what_to_do():
 
 PARENT = """
 import time
-from picollm.parallel import workers
+from picollm.core.parallel import workers
 def wait(item):
     time.sleep(60)
 with workers(2) as each:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.errors import UserError, did_you_mean, exit_on_user_error
+from picollm.core.errors import UserError, did_you_mean, exit_on_user_error
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from picollm.errors import UserError
+from picollm.core.errors import UserError
 
 
 def resolve(name: str) -> torch.device:
