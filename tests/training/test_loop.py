@@ -9,8 +9,8 @@ import torch
 from picollm.core.errors import UserError
 from picollm.models import kgram, lstm, transformer
 from picollm.training import checkpoints
-from picollm.training.batches import from_rows, random_windows, windows_at
-from picollm.training.loop import loss_of, train, validate
+from picollm.training.batches import Batch, from_rows, random_windows, windows_at
+from picollm.training.loop import exact, loss_of, train, validate
 from picollm.training.recipe import Recipe
 from picollm.training.schedules import learning_rate
 
@@ -194,3 +194,18 @@ def test_saving_is_atomic_as_a_pair(tmp_path, monkeypatch):
         run(build(), tmp_path)
     monkeypatch.undo()
     assert result(tmp_path) == result()
+
+
+def test_sequences_are_exact_when_all_that_is_scored_is_right():
+    model = build().eval()
+    x = torch.randint(0, V, (6, 5), generator=torch.Generator().manual_seed(0))
+    y = model(x).argmax(-1)
+    y[1, 2] = (y[1, 2] + 1) % V  # wrong
+    y[2, 3] = -100  # not scored
+    y[3, :] = (y[3, :] + 1) % V
+    model.train()
+    assert exact(model, [Batch(x[:4], y[:4]), Batch(x[4:], y[4:])]) == 4 / 6
+    assert model.training
+    rows = train(build(), FEED, STEPS, VALIDATION, recipe(), whole=True)
+    assert [row["step"] for row in rows if "validation_exact" in row] == [row["step"] for row in rows if "validation_loss" in row]
+    assert not any("validation_exact" in row for row in train(build(), FEED, STEPS, VALIDATION, recipe()))
