@@ -10,7 +10,6 @@ from picollm.core.statistics import Summary, summary
 from picollm.evaluation import skipped
 from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed
 from picollm.report.figures import Style
-from picollm.tasks.text.config import HELDOUT
 
 NONE = "\u2013"  # nothing was measured
 ROWS = (  # of the tasks that are rows of integers: every kind but text
@@ -143,9 +142,10 @@ def sources(task: Task) -> Table | None:
 
 def unseen(task: Task) -> Table | None:
     """Stories of templates and of combinations that training never shows, against those like the training's; None where a task has no such."""
-    names = _measured(task.runs, ["excess_bits_per_byte", *(f"excess_bits_per_byte_{name}" for name in HELDOUT)])
-    if len(names) < 2:
+    heldout = dict.fromkeys(name for run in task.runs for name in run.summary if name.startswith("excess_bits_per_byte_heldout"))
+    if not heldout:
         return None
+    names = ["excess_bits_per_byte", *heldout]
     rows = [_row(run, [metric(run.summary, name) for name in names]) for run in task.runs]
     caption = "Excess bits per byte on whole stories. Of held-out ones the floor is that of the full grammar, which knows them."
     return Table(caption, ["run", "test", *(name.removeprefix("excess_bits_per_byte_").replace("_", " ") for name in names[1:])], rows)

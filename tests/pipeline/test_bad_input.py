@@ -182,8 +182,8 @@ PARAMETERS = [
     ("length: 5", "length: 5, seed: 99999999999999999999", "samples.seed: must be from 0 to 9223372036854775807, not 99999999999999999999"),
     # sweeps
     (GRID, "training.rate: [0.1]", "sweeps.rates.grid.training.rate: unknown parameter "),
-    (GRID, "trainig.lr: [0.1]", "sweeps.rates.grid.trainig.lr: a grid changes the run's model and training; write model.NAME or training.NAME"),
-    (GRID, "seeds: [1, 2]", "sweeps.rates.grid.seeds: a grid changes the run's model and training; "),
+    (GRID, "trainig.lr: [0.1]", "sweeps.rates.grid.trainig.lr: a grid changes a run's model, training and task; write model.NAME, training.NAME or task.NAME"),
+    (GRID, "seeds: [1, 2]", "sweeps.rates.grid.seeds: a grid changes a run's model, training and task; "),
     (GRID, "training.lr.x: [0.1]", "sweeps.rates.grid.training.lr.x: lr is not a block of parameters"),
     (GRID, "training.lr: 0.1", "sweeps.rates.grid.training.lr: input should be a valid array, not 0.1"),
     (GRID, "training.lr: []", "sweeps.rates.grid.training.lr: has no values; give at least one"),
