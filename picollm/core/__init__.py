@@ -1,1 +1,1 @@
-"""What every stage stands on: parameters, files, errors, processes. A folder, so that a stage names one dependency and not eleven."""
+"""What every stage stands on: parameters, files, errors, processes. A folder, so that a stage names one dependency and not ten."""

@@ -4,7 +4,7 @@ Teacher-forced: every answer token is predicted after the right ones before it. 
 greedy decoding is right, as up to the first error both see the same tokens. So one pass a pair is enough.
 
 `columns`: only pairs were computed whose digits rise within each column (a_k <= b_k). Each then counts for all that swapping
-digits within columns makes of it; certificate.py says for which models that is allowed.
+digits within columns makes of it; proof.py says for which models that is allowed.
 
 Shapes: N pairs, W digits, A digits of the answer.
 """

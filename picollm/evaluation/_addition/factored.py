@@ -4,7 +4,7 @@ With positions that count within numbers, a token's key and value depend on its 
 the answer token that asks. So what a query gathers is a sum of table entries, one for each column of the operands and each
 answer token so far, over a sum of weights: sum_t exp(q k_t) v_t / sum_t exp(q k_t). The columns are cut into a lower and an
 upper half, each half's sums are tabulated, and all pairs of halves are all pairs of operands. What comes after the attention
-is computed for every pair and answer token. Nothing is left out: only sums come in another order, and certificate.py measures what
+is computed for every pair and answer token. Nothing is left out: only sums come in another order, and proof.py measures what
 that does to the last digits.
 
 Shapes: L lower halves, U upper halves, h columns of a lower one, Q kinds of tokens, J queries of an answer, N pairs at once, H heads,
@@ -35,14 +35,7 @@ def applies(model: Model, config: Config) -> bool:
     if not isinstance(model, Decoder) or config.order != "reversed" or config.tokens_per_pass != 1:
         return False
     c = model.config
-    plain = (
-        c.attention == "softmax"
-        and c.softmax_scale == "constant"
-        and not c.short_conv
-        and not c.sinks
-        and c.sliding_window is None
-        and c.activation not in GATED
-    )
+    plain = c.attention == "softmax" and c.softmax_scale == "constant" and not c.short_conv and c.sliding_window is None and c.activation not in GATED
     return c.depth == 1 and c.position_ids != "sequential" and c.norm_position == "pre" and plain
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from picollm.core.config import not_negative
 from picollm.tasks._config import Sets
 from picollm.tasks.addition.bases import check_base, digits_of
 
@@ -55,9 +56,7 @@ class Config(Sets):
             raise ValueError(f"heldout: {self.heldout} is no share; give one between 0 and 1, for the test sets are made of it")
         if not 0 <= self.carry_share <= 1:
             raise ValueError(f"carry_share: {self.carry_share} is no share; give 0 to 1")
-        for name in ("carry_steps", "sequences"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: must not be negative, not {getattr(self, name)}")
+        not_negative(self, "carry_steps", "sequences")
         self._check_pass()
         if self.proof in ("certificate", "exhaustive") and (self.padding != "fixed" or self.operands != 2 or self.base ** (2 * self.digits[1]) > 10**9):
             raise ValueError(f"proof: {self.proof} goes through all pairs of two operands with fixed padding, at most 10^9 of them; take strata")

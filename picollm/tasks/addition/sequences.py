@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from picollm.core.config import STRICT
+from picollm.core.config import STRICT, at_least_one, not_negative
 from picollm.core.files import write_text
 from picollm.tasks.addition.bases import check_base, digits_of
 from picollm.tasks.addition.bases import write as written
@@ -36,16 +36,13 @@ class Settings:
         check_base(self.base)
         if not 0 <= self.low <= self.high < 2**62 // max(self.operands, 1):
             raise ValueError(f"high: {self.low}..{self.high} is no range of numbers; give 0 <= low <= high")
-        for name in ("sequences", "operands"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        at_least_one(self, "sequences", "operands")
         for name in ("columns", "rows"):
             if not getattr(self, name) or any(figure.isalnum() or figure in ".-" for figure in getattr(self, name)):
                 raise ValueError(f"{name}: {getattr(self, name)!r} could be part of a number; take another delimiter, such as | or a newline")
         if self.columns == self.rows:
             raise ValueError(f"rows: must differ from columns, both are {self.rows!r}")
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
+        not_negative(self, "seed")
 
 
 def write(settings: Settings, path: Path) -> None:
