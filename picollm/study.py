@@ -204,7 +204,8 @@ class Study:
                         raise
                     raise UserError(f"{error} (variant {variant})") from error
                 label = " ".join([*([variant] if variant else []), *(f"{short[dotted]}={value}" for dotted, value in point.items())])
-                cells.append(Cell(label, variant, point, replace(run, seeds=sweep.seeds), task or None))
+                run = replace(run, seeds=sweep.seeds, training=replace(run.training, snapshots=0))  # nobody would look at them
+                cells.append(Cell(label, variant, point, run, task or None))
         return sweep, cells
 
     def _run_base(self, sweep: Sweep, path: str) -> dict[str, Any]:

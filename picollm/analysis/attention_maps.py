@@ -22,6 +22,7 @@ from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estim
 from picollm.core import statistics
 from picollm.nn.decoder import attention_matrices
 
+TINY = 1e-12  # a row without any weight stays one
 SEQUENCES = 64  # that the numbers are averaged over
 
 
@@ -100,7 +101,8 @@ def _text(subject: Subject) -> list[Probe]:
 
 def _matrices(model: Any, ids: np.ndarray) -> np.ndarray:
     """(N, T) -> (L, N, H, T, T): shares of a row's absolute weight, which some linear kinds give a sign."""
-    matrices: np.ndarray = attention_matrices(model, torch.from_numpy(ids).to(model.device)).abs().cpu().numpy()
+    sizes = attention_matrices(model, torch.from_numpy(ids).to(model.device)).abs()
+    matrices: np.ndarray = (sizes / sizes.sum(-1, keepdim=True).clamp_min(TINY)).cpu().numpy()
     return matrices
 
 

@@ -151,5 +151,5 @@ class Attention(nn.Module):
         return AttentionState(self.kernel.empty(batch, length, like), convolution)
 
     def weights(self, recorder: Recorder, site: str) -> Tensor:
-        """(B, H, T, T) of a recorded pass: the attention matrix, for linear attention the implicit one."""
+        """(B, H, T, T) of a recorded pass: the attention matrix, for linear attention the implicit one; what comes of it on values is `kernel.applied`."""
         return self.kernel.weights(recorder, site)

@@ -29,7 +29,7 @@ from picollm.nn.norms import EPS, Norm, norm
 from picollm.nn.number_positions import DigitOrder, Places, PositionIds, block_ids, coupled_ids, window
 from picollm.nn.positions import Rotary, sinusoids
 from picollm.nn.softmax_attention import Scale
-from picollm.nn.taps import Recorder, Tap, untapped
+from picollm.nn.taps import ATTENDING, Recorder, Tap, untapped
 
 DEEP = 10  # blocks, beyond which a run on two cores takes hours
 
@@ -279,13 +279,13 @@ class Model(Base):
         return DecodingState([attention.empty_state(batch, length, like) for attention in self.attentions * self.config.loops], length)
 
     def attention_weights(self, recorder: Recorder, layer: int) -> Tensor:
-        """(B, H, T, T) from the recorded q and k of a forward pass: what the fused kernels applied but never showed."""
+        """(B, H, T, T) from a recorded forward pass: what the kernels applied to the values but never showed."""
         return self.attentions[layer % self.config.n_layer].weights(recorder, f"{layer}.")
 
 
 def attention_matrices(model: Model, ids: Tensor) -> Tensor:
     """All attention matrices of one forward pass: (B, T) -> (L, B, H, T, T)."""
-    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ("q", "k", "g", "beta", "seen")])
+    recorder = Recorder([f"{layer}.{name}" for layer in range(model.config.depth) for name in ATTENDING])
     with torch.no_grad():
         model(ids, tap=recorder)
         return torch.stack([model.attention_weights(recorder, layer) for layer in range(model.config.depth)])

@@ -121,8 +121,13 @@ class LinearKernel(nn.Module):
         return LinearState(like.new_zeros(batch, *self.shape))
 
     def weights(self, recorder: Recorder, site: str) -> Tensor:
-        """The implicit attention matrix of a recorded pass, (B, H, T, T): the absolute values of a row sum to 1."""
+        """The matrix that a recorded pass applied to the values without building it, (B, H, T, T), exactly: of signed features it is signed."""
         q, k = (self.variant.features(recorder[f"{site}{name}"]) for name in "qk")
         g, beta = (recorder.values.get(f"{site}{name}") for name in ("g", "beta"))
         matrix = linear_attention.weights(q, k, g, beta)
-        return matrix / (matrix.abs().sum(-1, keepdim=True) + EPS)
+        return matrix / (matrix.sum(-1, keepdim=True) + EPS) if self.variant.normalised else matrix
+
+    def applied(self, weights: Tensor, v: Tensor) -> Tensor:
+        """What the heads put out with these weights (B, H, T, T) on values (B, H, T, V)."""
+        z = weights @ v
+        return z if self.norm is None else self.norm(z)

@@ -154,3 +154,8 @@ class SoftmaxKernel(nn.Module):
         if self.sinks is not None:
             scores = F.pad(scores, (0, 1))
         return (scores + self._bias(T, T, q, recorder.values.get(f"{site}seen"))).softmax(-1)[..., :T]
+
+    def applied(self, weights: Tensor, v: Tensor) -> Tensor:
+        """What the heads put out with these weights (B, H, T, T) on values (B, G, T, K)."""
+        z = weights @ self._of_heads(v)
+        return z if self.norm is None else self.norm(z)

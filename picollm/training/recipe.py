@@ -31,6 +31,7 @@ class Recipe:
     clip: float = 1.0  # largest gradient norm
     log_every: int = 10  # steps a point of the curves averages over
     validate_every: int = 100  # steps, a multiple of log_every
+    snapshots: int = 0  # checkpoints kept on the way of the first seed, close to one another at first: when does what emerge?
     save_seconds: float = 15.0  # between two savings of the state that an interrupted training resumes from
 
     def __post_init__(self) -> None:
@@ -48,7 +49,9 @@ class Recipe:
         if self.validate_every % self.log_every:
             raise ValueError(f"validate_every: {self.validate_every} is no multiple of log_every {self.log_every}")
         above_zero(self, "lr", "clip")
-        not_negative(self, "warmup", "final_lr", "weight_decay", "save_seconds")
+        not_negative(self, "warmup", "final_lr", "weight_decay", "snapshots", "save_seconds")
+        if self.snapshots and self.steps is None:
+            raise ValueError("snapshots: a recipe that counts epochs keeps a checkpoint of each; remove it")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: two numbers in [0, 1), not {self.betas}")
 

@@ -19,8 +19,8 @@ def train_seed(
 ) -> dict[str, Any]:
     """Train, or go on training, in `folder`; a seed that had finished before the kill is only read. `line`: of the terminal, for the bar.
 
-    `folder` then holds `checkpoint/` (with one more in `checkpoint/epochNN` for every epoch of a recipe that counts
-    epochs) and `result.json`, which is returned: rows, parameters, steps, tokens.
+    `folder` then holds `checkpoint/` and `result.json`, which is returned: rows, parameters, steps, tokens. Of a recipe that counts epochs
+    `checkpoint/epochNN` holds one more for each; of one with snapshots `checkpoint/stepNNNNNN` one for each, of seed 0 alone.
     """
     if (folder / "result.json").exists():
         return dict(read_json(folder / "result.json"))
@@ -43,18 +43,30 @@ def train_seed(
         "fingerprint": fingerprint,
     }
 
+    def save(part: str, step: int) -> None:
+        checkpoints.save_model(folder / "checkpoint" / part, model, {**facts, "step": step})
+
+    moments = snapshots(steps, run.training.snapshots) if seed == 0 else []
+    per_epoch = steps // run.training.epochs if run.training.epochs else steps + 1
+
     def keep(step: int) -> None:
-        per_epoch = steps // run.training.epochs if run.training.epochs else steps + 1
         if step % per_epoch == 0:
-            checkpoints.save_model(folder / "checkpoint" / f"epoch{step // per_epoch:02d}", model, {**facts, "step": step})
+            save(f"epoch{step // per_epoch:02d}", step)
+        if step in moments:
+            save(f"step{step:06d}", step)
 
     held = batches.validation(tokens, run.training)
     rows = train(
         model, feed, steps, held, run.training, state=folder / "state", log=log, keep=keep, whole=facts["targets"], label=f"{name} seed {seed}", line=line
     )
-    checkpoints.save_model(folder / "checkpoint", model, {**facts, "step": steps})
+    save("", steps)
     result = {"rows": rows, "parameters": model.n_parameters, "steps": steps, "tokens": rows[-1]["tokens"]}
     if tokens.weights:
         result["sources"] = batches.realised(tokens.weights, run.training.batch_size, seed, steps)
     write_json(folder / "result.json", result)
     return result
+
+
+def snapshots(steps: int, count: int) -> list[int]:
+    """The steps after which a snapshot is kept: `count` up to the last, their distances growing evenly, because most happens early."""
+    return sorted({max(1, round(steps * (index / count) ** 2)) for index in range(1, count + 1)})

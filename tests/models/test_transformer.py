@@ -8,7 +8,8 @@ from picollm.core.config import parse
 from picollm.core.errors import UserError
 from picollm.models.transformer import Config, Model
 from picollm.nn.decoder import attention_matrices
-from picollm.nn.taps import Recorder
+from picollm.nn.linear_variants import VARIANTS
+from picollm.nn.taps import Editor, PatternEditor, Recorder, joined
 
 V = 17
 SITES = ("resid_pre", "q", "k", "v", "z", "attn_out", "resid_mid", "mlp_pre", "mlp_post", "resid_post")
@@ -141,6 +142,52 @@ def test_logits_that_are_not_finite_are_an_error_outside_of_training(ids):
     with pytest.raises(UserError, match=r"^model: its logits are not finite; "):
         model.logits(ids)
     assert model.train().logits(ids).isnan().any()  # where the loop says which step, and what to do
+
+
+@torch.no_grad()
+def test_an_editor_replaces_what_it_names_and_nothing_else(model, ids):
+    plain, edited = Recorder(), Recorder()
+    model(ids, tap=plain)
+    silence = Editor({"0.z": torch.zeros_like})
+    model(ids, tap=lambda site, value: edited(site, silence(site, value)))
+    changed = [site for site in plain.values if not torch.equal(plain[site], edited[site])]
+    assert changed[0] == "0.z"
+    assert not edited["0.z"].any()
+    assert "0.v" not in changed
+    assert torch.equal(model(ids, tap=Editor({})), model(ids))
+
+
+@torch.no_grad()
+def test_edited_patterns_are_applied(model, ids):
+    """Left as they are, they give the same logits; looking at itself alone, a token gets its own value."""
+    torch.testing.assert_close(model(ids, tap=PatternEditor(model, {0: lambda weights: weights, 1: lambda weights: weights})), model(ids))
+    recorder = Recorder()
+    editor = PatternEditor(model, {1: lambda weights: torch.eye(weights.shape[-1]).expand_as(weights)})
+    model(ids, tap=lambda site, value: recorder(site, editor(site, value)))
+    torch.testing.assert_close(recorder["1.z"], recorder["1.v"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["softmax", *VARIANTS])
+@pytest.mark.parametrize("form", ["whole", "parallel", "chunked", "cached"])
+def test_recorded_passes_show_the_weights_that_were_applied(kind, form, ids):
+    """For every kind, in all its forms, also where tokens came one after another and their taps are put together."""
+    if kind == "softmax" and form in ("parallel", "chunked"):
+        pytest.skip("softmax has one form")
+    own = {} if form in ("whole", "cached") else {"attention_form": form, "chunk": 4}
+    model, recorder = build(attention=kind, short_conv=3, **own), Recorder()
+    if form == "cached":
+        state, parts = model.empty_state(2, ids.shape[1]), []
+        for t in range(ids.shape[1]):
+            parts.append(Recorder())
+            model(ids[:, t : t + 1], state=state, tap=parts[-1])
+        recorder = joined(parts)
+    else:
+        model(ids, tap=recorder)
+    assert torch.equal(recorder["embed"], model.embed(ids))
+    for layer in range(2):
+        z = model.attentions[layer].kernel.applied(model.attention_weights(recorder, layer), recorder[f"{layer}.v"])
+        torch.testing.assert_close(z, recorder[f"{layer}.z"], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

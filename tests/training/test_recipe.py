@@ -24,6 +24,8 @@ from picollm.training.recipe import Recipe
         ({"steps": 5, "weight_decay": -0.1}, "weight_decay: must not be negative"),
         ({"steps": 5, "betas": [0.9]}, "betas: two numbers in [0, 1), not [0.9]"),
         ({"steps": 5, "betas": [0.9, 1.0]}, "betas: two numbers in [0, 1)"),
+        ({"epochs": 5, "data": "fixed", "snapshots": 3}, "snapshots: a recipe that counts epochs keeps a checkpoint of each"),
+        ({"steps": 5, "snapshots": -1}, "snapshots: must not be negative, not -1"),
         ({"steps": 5, "learning_rate": 0.1}, "learning_rate: unknown parameter"),
         ({"steps": 5, "schedule": "cosin"}, "schedule: input should be 'cosine', 'linear' or 'constant'"),
         ({"steps": 5.5}, "steps: input should be a valid integer"),
