@@ -1,13 +1,15 @@
 """interpret@RUN: what the run's first model does inside, measured by every analysis that applies to it."""
 
 from pathlib import Path
+from typing import Any
 
 from picollm import tracking
 from picollm.analysis._options import Options
-from picollm.analysis._runner import run_all
+from picollm.analysis._result import Subject
+from picollm.analysis._runner import run_all, text_report
 from picollm.core import devices
 from picollm.core.config import parse
-from picollm.core.files import write_json
+from picollm.core.files import write_json, write_text
 from picollm.core.tokens import open_tokens
 from picollm.study import Study
 from picollm.training.checkpoints import load_model, read_config, seeds_of
@@ -20,10 +22,13 @@ def main(study: Study, name: str) -> None:
     plots = Path("plots/interpret") / name
     plots.mkdir(parents=True, exist_ok=True)
     seeds = seeds_of(Path("data/checkpoints") / name)
-    report = {}
+    report: dict[str, Any] = {}
     if seeds:
-        folder = seeds[min(seeds)]
-        report = run_all(load_model(folder).to(device), open_tokens(Path("data/tokens") / task), Path("data/raw") / task, options, plots)
+        folder = seeds.pop(min(seeds))
+        model, tokens = load_model(folder).to(device), open_tokens(Path("data/tokens") / task)
+        subject = Subject(model, tokens, Path("data/raw") / task, options, folder, tuple(seeds.values()))
+        report = run_all(subject, plots, tracking.root() / ".resume" / "interpret" / name)
+        write_text(plots / "report.md", text_report(name, report))
     write_json(Path(f"metrics/interpret/{name}.json"), report)
-    if seeds:
+    if report:
         tracking.child(name, task, "interpret", read_config(folder)["fingerprint"], {}, plots)

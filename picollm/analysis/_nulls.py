@@ -27,3 +27,12 @@ def permutations(n: int, seed: int) -> Iterator[np.ndarray]:
     rng = np.random.Generator(np.random.PCG64([seed, n]))
     for _ in range(SHUFFLES):
         yield rng.permutation(n)
+
+
+def family_wise(found: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """found (...), such as (L, H), null (models, ...) of the same measure -> the p of each against the highest of each null model (...).
+
+    Whoever looks through all heads for the highest finds a high one in an untrained model too (Westfall & Young 1993, max T).
+    """
+    highest = null.reshape(len(null), -1).max(1)
+    return np.asarray((1 + (highest[:, None] >= found.reshape(1, -1)).sum(0)).reshape(found.shape) / (1 + len(null)))

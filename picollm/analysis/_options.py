@@ -16,7 +16,7 @@ class Options:
     length: int = 12  # terms of each sequence; tokens of each window of text
     prompt: str = "Once upon a time"  # text: what attention is drawn on
     analyses: list[str] | None = None  # None: all there are
-    untrained: int = 3  # models with fresh weights that every number is held against; 19 or more let p reach 0.05
+    untrained: int = 19  # models with fresh weights that every number is held against; with fewer no p could reach 0.05
 
     def __post_init__(self) -> None:
         if not self.sequence_types:

@@ -1,5 +1,6 @@
-"""What an analysis takes and what it hands back: numbers beside what chance gives, tables, arrays, figures, or why there are none."""
+"""What an analysis takes and what it hands back: numbers beside what chance gives, claims, tables, arrays, figures, or why there are none."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ from matplotlib.figure import Figure
 from picollm.analysis._options import Options
 from picollm.core.tokens import TokenFolder
 from picollm.models import Model
+from picollm.training.checkpoints import read_config
 
 Estimate = dict[str, float]
 Row = dict[str, Any]
 
+PLACE = re.compile(r"\{([^{}:]+):(\w+)\}")  # {metric:field} of a claim
 FEWEST_FOR_P = 19  # nulls: with fewer, no p could reach 0.05
 
 
@@ -26,6 +29,14 @@ class Subject:
     tokens: TokenFolder
     raw: Path  # the task's folder of raw data
     options: Options
+    checkpoint: Path | None = None  # the folder that the model came from
+    others: tuple[Path, ...] = ()  # the checkpoints of the run's other seeds
+
+    @property
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """(step, checkpoint folder) of those kept during training, the last one included; empty where none were."""
+        kept = [*self.checkpoint.glob("step*"), *self.checkpoint.glob("epoch*")] if self.checkpoint else []
+        return sorted((int(read_config(folder, "step")["step"]), folder) for folder in kept)
 
     @property
     def is_text(self) -> bool:
@@ -45,6 +56,22 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A sentence whose every number is one of the result's own metrics: "Head {induction:head} of layer {induction:layer} scores {induction:value}."
+
+    A number that no metric stands behind cannot be claimed: there is no other way to write a digit.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        assert not re.search(r"\d", PLACE.sub("", self.text)), f"a number without a metric: {self.text}"
+
+    def filled(self, metrics: Mapping[str, Estimate]) -> str:
+        return PLACE.sub(lambda place: f"{metrics[place[1]][place[2]]:.4g}", self.text)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Names are short: the runner puts the analysis's own name before those of files ("" gives just that)."""
@@ -53,6 +80,7 @@ class Result:
     figures: dict[str, Figure] = field(default_factory=dict)  # -> PNG
     tables: dict[str, Sequence[Row]] = field(default_factory=dict)  # -> CSV
     arrays: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # -> npz
+    claims: Sequence[Claim] = ()  # -> the text report
 
 
 def estimate(value: float, n: int, nulls: Mapping[str, np.ndarray], /, **facts: float) -> Estimate:

@@ -1,37 +1,90 @@
 """Runs the analyses of one model: their numbers are handed back, their figures, tables and arrays written."""
 
 import csv
+import hashlib
 import io
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
-from picollm.analysis._options import Options
 from picollm.analysis._result import Result, Row, Skip, Subject
 from picollm.core import registry
-from picollm.core.files import atomic, write_text
-from picollm.core.tokens import TokenFolder
-from picollm.models import Model
+from picollm.core.files import atomic, read_json, sha256, write_json, write_text
+from picollm.core.fingerprint import code
 from picollm.report import figures
 
 DPI = 110
+DONE = "result.json"  # written last
 
 
-def run_all(model: Model, tokens: TokenFolder, raw: Path, options: Options, out_plots: Path) -> dict[str, Any]:
-    """{analysis: {"metrics": {name: estimate}, "files": [names in out_plots]}}, or {analysis: {"skipped": the reason}}.
+def run_all(subject: Subject, out: Path, memory: Path | None = None) -> dict[str, Any]:
+    """{analysis: {"metrics": {name: estimate}, "claims": [sentences], "files": [names in `out`]}}, or {analysis: {"skipped": the reason}}.
 
-    `model` is in evaluation mode; `raw` is the task's folder of raw data. Raises UserError for options that the task or
-    the model cannot meet.
+    `memory` is a folder where results are kept: an analysis whose code, subject and options are those of before is not run again.
+    Raises UserError for options that the task or the model cannot meet.
     """
-    assert not model.training, "dropout would make every number a lottery"
-    subject = Subject(model, tokens, raw, options)
-    report: dict[str, Any] = {}
-    for name in registry.names("analysis") if options.analyses is None else options.analyses:
-        result = registry.load("analysis", name, "interpret.analyses").analyse(subject)
-        report[name] = {"skipped": result.reason} if isinstance(result, Skip) else {"metrics": result.metrics, "files": _write(result, name, out_plots)}
-    return report
+    assert not subject.model.training, "dropout would make every number a lottery"
+    names = registry.names("analysis") if subject.options.analyses is None else subject.options.analyses
+    modules = {name: registry.load("analysis", name, "interpret.analyses") for name in names}
+    if memory is None:
+        return {name: _run(subject, name, module, out) for name, module in modules.items()}
+    memory.mkdir(parents=True, exist_ok=True)
+    with FileLock(memory / "lock"):  # two queued experiments may look into the same run
+        return {name: _remembered(subject, name, module, list(modules.values()), out, memory) for name, module in modules.items()}
+
+
+def _remembered(subject: Subject, name: str, module: ModuleType, modules: Sequence[ModuleType], out: Path, memory: Path) -> dict[str, Any]:
+    """What the analysis found, now or when it was last run on all this; its files in `out`."""
+    folder = memory / f"{name}-{_mark(subject, module, modules)}"
+    if not (folder / DONE).exists():
+        write_json(folder / DONE, _run(subject, name, module, folder))
+    for old in memory.glob(f"{name}-*"):
+        if old != folder:
+            shutil.rmtree(old)
+    entry: dict[str, Any] = read_json(folder / DONE)
+    for file in entry.get("files", []):
+        with atomic(out / file) as temporary:
+            shutil.copyfile(folder / file, temporary)
+    return entry
+
+
+def _run(subject: Subject, name: str, module: ModuleType, folder: Path) -> dict[str, Any]:
+    result = module.analyse(subject)
+    if isinstance(result, Skip):
+        return {"skipped": result.reason}
+    claims = [claim.filled(result.metrics) for claim in result.claims]
+    return {"metrics": result.metrics, **({"claims": claims} if claims else {}), "files": _write(result, name, folder)}
+
+
+def _mark(subject: Subject, module: ModuleType, modules: Iterable[ModuleType]) -> str:
+    """All that decides what an analysis finds: itself and all code but the other analyses, the models it may look at, the data, the options."""
+    others = [other.__name__ for other in modules if other is not module]
+    folders = [subject.checkpoint, *subject.others] if subject.checkpoint else []
+    files = [path for folder in folders for path in folder.rglob("*.safetensors")]
+    files += [path for path in subject.raw.rglob("*") if path.is_file() and not path.name.startswith("train")]  # which is in the tokens' digest
+    options = {key: value for key, value in asdict(subject.options).items() if key != "analyses"}
+    text = json.dumps([code(without=others), [sha256(path) for path in sorted(files)], subject.tokens.digest, options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def text_report(name: str, report: Mapping[str, Any]) -> str:
+    """All claims, analysis by analysis, and what was not looked at and why; as Markdown."""
+    lines = [f"# {name}: what is inside"]
+    for analysis, entry in report.items():
+        claims = entry.get("claims", [])
+        if claims:
+            lines += ["", f"## {analysis.replace('_', ' ')}", "", *(f"- {claim}" for claim in claims)]
+    skipped = {analysis: entry["skipped"] for analysis, entry in report.items() if "skipped" in entry}
+    if skipped:
+        lines += ["", "## Not looked at", "", *(f"- {analysis.replace('_', ' ')}: {reason}" for analysis, reason in skipped.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _write(result: Result, analysis: str, folder: Path) -> list[str]:

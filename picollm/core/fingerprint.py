@@ -7,18 +7,20 @@ brought the outputs back from its cache and nothing ran.
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 WITHOUT_EFFECT = ("picollm.tracking", "picollm.report")  # they watch a result, they do not make it
 
 
-def code() -> str:
-    """A hash over the source of every module of the project that this process has imported."""
+def code(without: Iterable[str] = ()) -> str:
+    """A hash over the source of every module of the project that this process has imported, but for those named in `without`."""
+    left_out = set(without)
     digest = hashlib.sha256()
     for name in sorted(sys.modules):
         file = getattr(sys.modules[name], "__file__", None)
-        if file and name.split(".")[0] in ("picollm", "stages") and not name.startswith(WITHOUT_EFFECT):
+        if file and name.split(".")[0] in ("picollm", "stages") and not name.startswith(WITHOUT_EFFECT) and name not in left_out:
             digest.update(name.encode() + b"\0" + Path(file).read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from picollm.analysis._options import Options
-from picollm.analysis._result import Subject, estimate
-from picollm.analysis._runner import run_all
+from picollm.analysis._result import Claim, Subject, estimate
+from picollm.analysis._runner import run_all, text_report
 from picollm.core import registry
 from picollm.core.config import parse
 from picollm.core.errors import UserError
@@ -18,7 +18,7 @@ from picollm.core.files import write_json
 
 
 def run(subject: Subject, out: Path) -> dict[str, Any]:
-    report = run_all(subject.model, subject.tokens, subject.raw, subject.options, out)
+    report = run_all(subject, out)
     write_json(out / "report.json", report)  # no NaN, nothing but plain values
     return report
 
@@ -115,3 +115,45 @@ def test_estimate_ranks_itself_among_its_nulls() -> None:
         "untrained": 1, "untrained_low": 0, "untrained_high": 2,
     }  # fmt: skip
     json.dumps(found, allow_nan=False)
+
+
+def test_a_result_is_remembered_until_something_it_depends_on_changes(make: Callable[..., Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    modules = {name: registry.load("analysis", name, "") for name in ("attention_maps", "embedding_pca")}
+    for name, module in modules.items():
+        monkeypatch.setattr(module, "analyse", lambda subject, name=name, own=module.analyse: (ran.append(name), own(subject))[1])
+
+    def look(data: str = "numeric", **options: Any) -> dict[str, bytes]:
+        subject = make(data, {"analyses": list(modules), **options}, n_layer=1)
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        write_json(out / "report.json", run_all(subject, out, tmp_path / "memory"))
+        return content(out)
+
+    first = look()
+    assert ran == ["attention_maps", "embedding_pca"]
+    assert look() == first
+    assert ran == ["attention_maps", "embedding_pca"]
+    look(length=10)
+    assert ran == ["attention_maps", "embedding_pca"] * 2
+    look("modular", length=10)
+    assert ran == ["attention_maps", "embedding_pca"] * 3
+    source = Path(modules["embedding_pca"].__file__)
+    changed = tmp_path / "embedding_pca.py"
+    changed.write_text(source.read_text() + "# another version\n")
+    monkeypatch.setattr(modules["embedding_pca"], "__file__", str(changed))
+    look("modular", length=10)
+    assert ran == ["attention_maps", "embedding_pca"] * 3 + ["embedding_pca"]
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "memory").iterdir()) == ["attention_maps", "embedding_pca", "lock"]
+
+
+def test_a_claim_has_no_number_of_its_own() -> None:
+    metrics = {"previous": estimate(0.9123, 7, {}, head=3)}
+    assert Claim("Head {previous:head} scores {previous:value}.").filled(metrics) == "Head 3 scores 0.9123."
+    with pytest.raises(AssertionError, match="a number without a metric"):
+        Claim("Head 3 scores {previous:value}.")
+
+
+def test_the_text_report_is_made_of_claims_and_reasons() -> None:
+    report = {"a_b": {"metrics": {}, "claims": ["One."], "files": []}, "c": {"skipped": "no heads"}, "d": {"metrics": {}, "files": []}}
+    assert text_report("run", report) == "# run: what is inside\n\n## a b\n\n- One.\n\n## Not looked at\n\n- c: no heads\n"
