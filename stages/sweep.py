@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from picollm.blocks import TRAINED, Cell, Success, Sweep
 from picollm.core import devices, registry
 from picollm.core.config import parse
 from picollm.core.errors import UserError, did_you_mean
@@ -17,7 +18,7 @@ from picollm.core.statistics import proportion
 from picollm.core.tokens import TokenFolder, open_tokens
 from picollm.evaluation import skipped
 from picollm.report import figures
-from picollm.study import TRAINED, Cell, Study, Success, Sweep, check_equal
+from picollm.study import Study, check_equal
 from picollm.training.checkpoints import load_model
 from stages.train import Trained, last, mark_of, resume, summaries, trained
 

@@ -12,7 +12,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"tokenizers", "nn"},
     {"tasks", "models"},
     {"training"},
-    {"study"},
+    {"blocks", "study"},
     {"generation", "exchange"},
     {"evaluation", "analysis", "report"},
     {"cli", "__main__"},

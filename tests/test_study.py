@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from picollm import models, study
+from picollm.blocks import Success
 from picollm.core.config import read
 from picollm.core.errors import UserError
-from picollm.study import Study, Success, check_equal, n_parameters
+from picollm.study import Study, check_equal, n_parameters
 
 SMALL = {"kind": "transformer", "n_layer": 1, "n_head": 2, "d_model": 16}
 PARAMS: dict[str, Any] = {
@@ -105,6 +106,22 @@ def test_a_model_must_place_digits_as_its_task_writes_them() -> None:
         with pytest.raises(UserError) as caught:
             Study(params).check()
         assert str(caught.value).startswith(message)
+
+
+def test_a_pair_names_two_checkpoints_of_one_task() -> None:
+    params = {**PARAMS, "pairs": {"time": {"left": "base/seed0", "right": "base/seed0/step000000"}}}
+    assert Study(params).pair("time").right == "base/seed0/step000000"
+    others = {**PARAMS["tasks"], "bits": {"kind": "parity", "train": 8, "validation": 8, "test": 8, "long": 4}}
+    runs = {**PARAMS["runs"], "other": {**PARAMS["runs"]["base"], "task": "bits"}}
+    for right, message in (
+        ("bse/seed0", "right: unknown 'bse' (did you mean 'base'? known: base, other)"),
+        ("base", "right: 'base' names no checkpoint; write RUN/seed0, or RUN/seed0/step000000"),
+        ("base/seed0", "right: is base/seed0 too; name another checkpoint"),
+        ("other/seed0", "right: other is trained on bits, base on numbers; name runs of one task"),
+    ):
+        with pytest.raises(UserError) as caught:
+            Study({**params, "tasks": others, "runs": runs, "pairs": {"time": {"left": "base/seed0", "right": right}}}).check()
+        assert str(caught.value) == f"pairs.time.{message}"
 
 
 def test_labels_differ_where_two_parameters_share_their_last_name() -> None:

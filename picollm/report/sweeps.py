@@ -9,10 +9,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from picollm.blocks import TRAINED
 from picollm.report import figures
 from picollm.report.collect import Sweep
 from picollm.report.tables import NONE, Row, Table, metric, number, plain, title
-from picollm.study import EQUAL, TRAINED
+from picollm.study import EQUAL
 
 PRIMARY = ("excess", "excess_bits_per_byte", "bits_per_byte", "validation_loss")  # what variants are judged by: the first of these that was measured
 SURE = ("worst_excess", "never_wrong", "never_wrong_identified", "calibration_error", "walk_calibration_error")  # at a length

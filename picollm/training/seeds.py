@@ -50,10 +50,13 @@ def train_seed(
     per_epoch = steps // run.training.epochs if run.training.epochs else steps + 1
 
     def keep(step: int) -> None:
-        if step % per_epoch == 0:
+        if step and step % per_epoch == 0:
             save(f"epoch{step // per_epoch:02d}", step)
         if step in moments:
             save(f"step{step:06d}", step)
+
+    if moments and not (folder / "state").exists():
+        keep(0)
 
     held = batches.validation(tokens, run.training)
     rows = train(
@@ -68,5 +71,5 @@ def train_seed(
 
 
 def snapshots(steps: int, count: int) -> list[int]:
-    """The steps after which a snapshot is kept: `count` up to the last, their distances growing evenly, because most happens early."""
-    return sorted({max(1, round(steps * (index / count) ** 2)) for index in range(1, count + 1)})
+    """The steps after which a snapshot is kept: 0 and `count` more up to the last, their distances growing evenly, because most happens early."""
+    return sorted({round(steps * (index / count) ** 2) for index in range(count + 1)}) if count else []

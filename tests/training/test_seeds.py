@@ -16,9 +16,13 @@ from picollm.training.seeds import snapshots, train_seed
 def test_snapshots_grow_apart_and_end_with_the_training(steps, count):
     moments = snapshots(steps, count)
     assert moments == sorted(set(moments))
-    assert moments[0] >= 1
+    assert moments[0] == 0
     assert moments[-1] == steps
-    assert len(moments) == count or steps < count**2
+    assert len(moments) == count + 1 or steps < count**2
+
+
+def test_none_are_kept_unless_asked_for():
+    assert snapshots(100, 0) == []
 
 
 def test_the_first_seed_keeps_them_and_no_other(tmp_path):
@@ -30,8 +34,8 @@ def test_the_first_seed_keeps_them_and_no_other(tmp_path):
     for seed in range(2):
         train_seed(run, "r", open_tokens(tmp_path / "tokens"), seed, "mark", torch.device("cpu"), tmp_path / str(seed), lambda rows: None)
     kept = sorted((tmp_path / "0/checkpoint").glob("step*"))
-    assert [path.name for path in kept] == ["step000002", "step000008"]
-    early, last, end = (load_model(path).embed.weight for path in (*kept, tmp_path / "0/checkpoint"))
+    assert [path.name for path in kept] == ["step000000", "step000002", "step000008"]
+    _, early, last, end = (load_model(path).embed.weight for path in (*kept, tmp_path / "0/checkpoint"))
     assert torch.equal(last, end)
     assert not torch.equal(early, end)
     assert not list((tmp_path / "1/checkpoint").glob("step*"))
