@@ -45,6 +45,8 @@ def _pairs(task: Task, name: str) -> str:
 
 def _beyond(task: Task, runs: Sequence[Run]) -> str:
     length = max((lengths[-1] for run in runs if (lengths := longer(run))), default=None)
+    if task.kind == "addition":
+        return _longest_sums(task, runs, length)
     name = f"{LONGER}{length}"
     there = sorted((run for run in runs if run.summary.get(name)), key=lambda run: run.summary[name]["mean"])
     if not there:
@@ -53,6 +55,27 @@ def _beyond(task: Task, runs: Sequence[Run]) -> str:
     times = f" ({length / task.trained:g} times the longest trained)" if task.trained and length else ""
     text = f"At length {length}{times}, {best.name} is {estimate(best.summary[name])} nats above the floor of that length"
     return f"{text}, {last.name} {estimate(last.summary[name])}." if last is not best else f"{text}."
+
+
+def _longest_sums(task: Task, runs: Sequence[Run], length: int | None) -> str:
+    """The share of whole answers that are right says more than a loss near 0."""
+    name = f"exact_{length}"
+    there = sorted((run for run in runs if run.summary.get(name)), key=lambda run: -run.summary[name]["mean"])
+    beyond = f", {length / task.trained:g} times the longest trained" if task.trained and length and length > task.trained else ""
+    parts = [f"{run.name} {estimate(run.summary[name], percent=True)} %" for run in there[:SHOWN]]
+    right = f"Right on sums of {length} digits{beyond}: {', '.join(parts)}." if parts else ""
+    return " ".join(text for text in (_proved(runs), right) if text)
+
+
+def _proved(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in runs:
+        proofs = [seed["proof"] for seed in run.evaluation["seeds"].values() if "holds" in seed.get("proof", {})]
+        if proofs:
+            failures = max(proof["failures"] for proof in proofs)
+            most = f", with at most {failures:,} failures elsewhere" if failures else ""
+            parts.append(f"{run.name} in {sum(bool(proof['holds']) for proof in proofs)} of {len(proofs)} seeds{most}")
+    return f"Proved right on every pair of its range: {'; '.join(parts)}." if parts else ""
 
 
 def _variants(sweep: Sweep) -> str:

@@ -1,5 +1,6 @@
 """What the report says of adders is what the stages measured, and only of adders."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from picollm.core.statistics import proportion
 from picollm.report import sums
 from picollm.report.collect import Run, Task
 from picollm.report.figures import Style
+from picollm.report.findings import sentences
 
 STYLE = Style("#000000")
 
@@ -89,3 +91,11 @@ def test_other_tasks_have_none_of_it(task: Task) -> None:
     assert sums.tables(other) == []
     assert sums.curve(other) is None
     assert sums.curve(Task("addition", {"kind": "addition"}, {}, {}, [])) is None
+
+
+def test_the_answer_names_proofs_and_the_longest_sums(task: Task) -> None:
+    run = task.runs[0]
+    summary = {"excess": {"mean": 0.5, "n": 3}, "excess_30": {"mean": 0.5, "n": 3}, "exact_30": {"mean": 0.9, "n": 3, "low": 0.7, "high": 1.1}}
+    told = sentences(replace(task, runs=[replace(run, evaluation={**run.evaluation, "summary": summary})]))
+    assert "Proved right on every pair of its range: adder in 2 of 3 seeds, with at most 12 failures elsewhere." in told[1]
+    assert told[1].endswith("Right on sums of 30 digits, 3 times the longest trained: adder 90.00 ± 20 %.")
