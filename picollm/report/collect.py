@@ -35,6 +35,7 @@ class Run:
     pairs: Rows = ()  # as lengths, of a task that grows by them
     positions: Rows = ()
     samples: Sequence[dict[str, Any]] = ()  # {"prompt", "setting", "text"}
+    sampling: Rows = ()  # {"seed", "setting", measures}, of many texts
     epochs: Sequence[dict[str, Any]] = ()  # {"epoch", "prompt", "setting", "text"}, of a recipe that counts epochs
     pictures: Sequence[Path] = ()  # what interpret drew
 
@@ -229,6 +230,7 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
         pairs=_csv(plots / "evaluate" / name / "pairs.csv"),
         positions=_csv(plots / "evaluate" / name / "positions.csv"),
         samples=_json(plots / "evaluate" / name / "samples.json") or [],
+        sampling=_csv(plots / "evaluate" / name / "sampling.csv"),
         epochs=_json(plots / "evaluate" / name / "epochs.json") or [],
         pictures=sorted((plots / "interpret" / name).glob("*.png")),
     )
