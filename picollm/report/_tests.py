@@ -15,6 +15,7 @@ from scipy.special import bdtr, bdtrc, gammaln, ndtr, ndtri, stdtr, stdtrit  # a
 from picollm.core.statistics import proportion
 
 LEVEL = 0.95
+ONE_MODEL = ("one model", "draws of a null")  # what is said of a single model, not of a recipe
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def of_estimate(value: float, low: float, high: float, n: int, number: float) ->
         return Difference(found, n, lambda x: 1.0, lambda x: 1.0, how="one model")
     above, below = (lambda x: float(ndtr((x - found) / error))), (lambda x: float(ndtr((found - x) / error)))
     return Difference(found, n, above, below, low - number, high - number, how="one model")
+
+
+def of_null(value: float, n: int, mean: float, low: float, high: float, p: float) -> Difference:
+    """Of one model's figure and draws of a null, by how many of them reach it. The interval is the central 95 % of what the draws leave of it."""
+    return Difference(value - mean, n, _only_at_zero(p), _only_at_zero(1.0), value - high, value - low, how="draws of a null")
 
 
 def shares(left: tuple[int, int], right: tuple[int, int]) -> Difference:

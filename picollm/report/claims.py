@@ -11,14 +11,14 @@ from picollm.report import seeds
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 ANALYSES = Path(__file__).parents[1] / "analysis"  # whose files are their names; importing one would bring torch
-NULL = "untrained"  # in place of a right side: fresh models of the same shape, which every figure of an analysis has beside it
 
 Expected = Literal["lower", "higher", "alike", "at_least", "at_most"]
 
 
 @dataclass(frozen=True)
 class Test:
-    """left against right: runs, or cells of sweeps (SWEEP/VARIANT key=value ...), or on the right a number.
+    """left against right: runs, or cells of sweeps (SWEEP/VARIANT key=value ...), or on the right a number; of an analysis, the name of a null that
+    stands beside its figure, such as untrained.
 
     `margin`: the smallest effect that counts as lower or higher; how far apart, at most, what is alike may be; what at_least and at_most forgive.
     `seeds_at_least`, `seeds_at_most`: compares no means but the share of seeds whose metric reaches this number. `exists`: the metric is exact,
@@ -48,10 +48,8 @@ class Test:
             raise ValueError("margin: a share of seeds is compared as lower, higher, at_least or at_most, without a margin")
         if self.exists and not self.rated:
             raise ValueError("exists: needs what a seed must reach; add seeds_at_least or seeds_at_most")
-        if self.right == NULL and not self.analysis:
-            raise ValueError(f"right: only figures of an analysis have {NULL} models beside them; name one, such as attention_maps.text.previous")
-        if self.analysis and (self.right != NULL and isinstance(self.right, str)):
-            raise ValueError(f"right: a figure of an analysis is held against {NULL}, or a number")
+        if self.analysis and self.rated:
+            raise ValueError("metric: an analysis looks into one model of a run, of which there is no share of seeds")
 
     @property
     def rated(self) -> bool:
@@ -69,7 +67,7 @@ class Test:
     @property
     def sides(self) -> list[tuple[str, str, str]]:
         """(field, side, metric) of what stands in params.yaml."""
-        right = [("right", self.right, self.right_metric or self.metric)] if isinstance(self.right, str) and self.right != NULL else []
+        right = [("right", self.right, self.right_metric or self.metric)] if isinstance(self.right, str) and not self.analysis else []
         return [("left", self.left, self.metric), *right]
 
 
@@ -164,5 +162,5 @@ def _check_metric(test: Test, side: str, metric: str, settings: Mapping[str, Any
     names = [path.stem for path in ANALYSES.glob("[!_]*.py")]
     if test.analysis not in names:
         raise UserError(f"no analysis {test.analysis!r} {did_you_mean(test.analysis, names)}")
-    if "/" in side or test.rated:
-        raise UserError(f"{metric}: analyses look into one model of a run, not into cells and shares of seeds")
+    if "/" in side:
+        raise UserError(f"{metric}: an analysis looks into a run, not into the cells of a sweep; name a run")

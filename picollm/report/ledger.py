@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from picollm.report._tests import LEVEL, Difference, apart, by_seed, from_number, holm, of_estimate, share, shares
-from picollm.report.claims import NULL, Claim, Expected, Test
+from picollm.core.errors import did_you_mean
+from picollm.report._tests import LEVEL, ONE_MODEL, Difference, apart, by_seed, from_number, holm, of_estimate, of_null, share, shares
+from picollm.report.claims import Claim, Expected, Test
 from picollm.report.sides import Missing, Side, Sides
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "undecided", "not testable at this budget"
@@ -84,6 +85,8 @@ class Judged:
             parts.append(f"shown under {', '.join(outcome.test.when for outcome in self.holding)}")
         if self.verdict == FAILS and len(self.tested) > 1:
             parts.append(f"refuted under {', '.join(outcome.test.when for outcome in self.tested if outcome.verdict == FAILS)}")
+        if self.tested and all(outcome.difference and outcome.difference.how in ONE_MODEL for outcome in self.tested):
+            parts.append("of one model")
         if self.tested and len(self.tested) < len(self.outcomes):
             parts.append(f"{len(self.tested)} of {len(self.outcomes)} conditions tested")
         return "; ".join(parts)
@@ -148,18 +151,26 @@ def _measure(test: Test, sides: Sides, claim: Claim) -> Outcome:
 
 
 def _of_analysis(test: Test, sides: Sides) -> Outcome:
-    """Of one model, by what it was measured on: against a number, or the nearest of the untrained models."""
+    """Of one model: by the interval of what it was measured on against a number, or the nearest draw of a null; without one, by the null's draws."""
     found = sides.analysis(test.left, test.metric)
     if isinstance(found, Missing):
         return Outcome(test, missing=found)
-    if test.right == NULL:
-        number = found.get(f"{NULL}_high" if test.expect in ("higher", "at_least") else f"{NULL}_low")
-        if number is None or test.expect == "alike":
-            return Outcome(test, missing=Missing(f"{test.metric} has no untrained models beside it"))
+    value, n, number = found["value"], int(found["n"]), None
+    if isinstance(test.right, float):
+        number = test.right
+    elif (edge := f"{test.right}_{'high' if test.expect in ('higher', 'at_least') else 'low'}") in found:
+        number = found[edge]
     else:
-        number = float(test.right)
-    side = Side(f"{test.left} seed 0", {"0": found["value"]}, ())
-    return _decided(Outcome(test, side, number=number, difference=of_estimate(found["value"], found["low"], found["high"], int(found["n"]), number)))
+        nulls = [name.removesuffix("_high") for name in found if name.endswith("_high")]
+        return Outcome(test, missing=Missing(f"{test.metric} of {test.left} has no null {test.right!r} {did_you_mean(test.right, nulls)}"))
+    side = Side(f"{test.left}, seed 0", {"0": value}, ())
+    if "low" in found:
+        return _decided(Outcome(test, side, number=number, difference=of_estimate(value, found["low"], found["high"], n, number)))
+    if f"{test.right}_p" in found and test.expect == "higher" and not test.margin:
+        low, high = (found[f"{test.right}_{end}"] for end in ("low", "high"))
+        difference = of_null(value, n, found[str(test.right)], low, high, found[f"{test.right}_p"])
+        return _decided(Outcome(test, side, number=found[str(test.right)], difference=difference))
+    return Outcome(test, missing=Missing(f"{test.metric} of {test.left} has no interval, and too few models beside it for a p"))
 
 
 def _decided(outcome: Outcome) -> Outcome:

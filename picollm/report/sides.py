@@ -62,8 +62,6 @@ class Sides:
             return Missing(f"{analysis} of {name}: no results", shlex.join(["dvc", "repro", f"interpret@{name}"]))
         if key not in metrics:
             return Missing(f"{analysis} of {name} has no {key!r} {did_you_mean(key, metrics)}")
-        if "low" not in metrics[key]:
-            return Missing(f"{metric} of {name} has no interval")
         estimate: Mapping[str, float] = metrics[key]
         return estimate
 
