@@ -7,5 +7,5 @@ from picollm.study import Study
 
 
 def main(study: Study) -> None:
-    compare({"budget": study.budget, **study.params}, Path())
+    compare({"budget": study.budget, **study.params}, Path(), study.raw)
     print("report: plots/report.html   numbers: metrics/compare.json, `dvc metrics show`   runs: make ui")

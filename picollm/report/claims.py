@@ -16,7 +16,7 @@ Expected = Literal["lower", "higher", "alike", "at_least", "at_most"]
 
 
 @dataclass(frozen=True)
-class Test:
+class Comparison:
     """left against right: runs, or cells of sweeps (SWEEP/VARIANT key=value ...), or on the right a number; of an analysis, the name of a null that
     stands beside its figure, such as untrained.
 
@@ -80,7 +80,7 @@ class Claim:
     source: str  # the original, or the paper
     idea: str  # what it says, in our words
     claim: str  # the sentence that is judged
-    tests: list[Test] = field(default_factory=list)
+    tests: list[Comparison] = field(default_factory=list)
     untested: str = ""  # why no run tests it, or what of it none does
     command: str = ""  # that would, where it is no run of params.yaml
     note: str = ""  # contradictions and confounded changes of the original; the scope of the tests
@@ -104,7 +104,7 @@ def load(path: Path = CLAIMS) -> dict[str, Claim]:
 def check(claims: Mapping[str, Claim], params: Mapping[str, Any]) -> None:
     """Every run, cell and metric that a test names against params.yaml. Raises UserError for the first that there is not.
 
-    A study of which the ledger names nothing is another study: its report has the claims as not tested.
+    A study of which the ledger names nothing is another study, and its report has no ledger.
     """
     if not known(claims, params):
         return
@@ -153,7 +153,7 @@ def _check_side(side: str, params: Mapping[str, Any]) -> None:
             raise UserError(f"sweeps.{name} has no {key + equals!r} {did_you_mean(key + equals, names)}")
 
 
-def _check_metric(test: Test, side: str, metric: str, settings: Mapping[str, Any]) -> None:
+def _check_metric(test: Comparison, side: str, metric: str, settings: Mapping[str, Any]) -> None:
     if not test.analysis:
         if "/" in side and "@" in metric:
             raise UserError(f"{metric}: a sweep keeps no curves and samples; name a run")

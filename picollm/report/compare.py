@@ -6,27 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from picollm.core.files import write_csv, write_json, write_text
-from picollm.report import figures, page
+from picollm.report import claims, figures, ledger, page, verdicts
 from picollm.report import sweeps as variants
 from picollm.report.collect import LONGER, Sweep, Task, collect, longer
 from picollm.report.figures import Rows
 from picollm.report.markdown import markdown
+from picollm.report.sides import Sides
 from picollm.report.tables import judged_by
 
 
-def compare(params: dict[str, Any], root: Path) -> None:
+def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = None) -> None:
     """Write metrics/compare.json, plots/compare/, plots/report.html and plots/report.md under `root`.
 
-    params: params.yaml resolved for its budget.
+    params: params.yaml resolved for its budget. raw: as written, with the values of every budget.
     """
     tasks, sweeps = collect(params, root)
-    write_json(root / "metrics" / "compare.json", headlines(tasks, sweeps))
+    known = claims.load()
+    claims.check(known, params)
+    judged = ledger.judge(known, Sides(params, raw or params, tasks, sweeps)) if claims.known(known, params) else []
+    write_json(root / "metrics" / "compare.json", {**headlines(tasks, sweeps), **verdicts.headlines(judged)})
     folder = root / "plots" / "compare"
     shutil.rmtree(folder, ignore_errors=True)  # it is ours, and a removed task must not stay in it
     folder.mkdir(parents=True)
     for task in tasks:
         draw(task, folder)
-    report = page.build(params, tasks, sweeps)
+    report = page.build(params, tasks, sweeps, judged)
     write_text(root / "plots" / "report.html", page.html(report))
     write_text(root / "plots" / "report.md", markdown(report))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from picollm.core.errors import did_you_mean
 from picollm.report._tests import LEVEL, ONE_MODEL, Difference, apart, by_seed, from_number, holm, of_estimate, of_null, share, shares
-from picollm.report.claims import Claim, Expected, Test
+from picollm.report.claims import Claim, Comparison, Expected
 from picollm.report.sides import Missing, Side, Sides
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "undecided", "not testable at this budget"
@@ -21,7 +21,7 @@ ONLY = "holds only under"
 class Outcome:
     """A test of a claim with what was measured; without a difference, with the reason."""
 
-    test: Test
+    test: Comparison
     left: Side | None = None
     right: Side | None = None  # None: a number, or untrained models
     number: float | None = None
@@ -117,7 +117,7 @@ def halves(difference: Difference, expect: Expected, margin: float) -> tuple[flo
     return max(above(-margin), below(margin)), min(above(margin), below(-margin))
 
 
-def compared(test: Test, left: Side, right: Side | None, number: float) -> Difference | None:
+def compared(test: Comparison, left: Side, right: Side | None, number: float) -> Difference | None:
     """By the test that their data allow; None where there are too few seeds."""
     values = list(left.values.values())
     if test.rated:
@@ -131,7 +131,7 @@ def compared(test: Test, left: Side, right: Side | None, number: float) -> Diffe
     return apart(values, list(right.values.values()))
 
 
-def _measure(test: Test, sides: Sides, claim: Claim) -> Outcome:
+def _measure(test: Comparison, sides: Sides, claim: Claim) -> Outcome:
     found: list[Side] = []
     for _, name, metric in test.sides:
         if test.analysis:
@@ -150,7 +150,7 @@ def _measure(test: Test, sides: Sides, claim: Claim) -> Outcome:
     return _decided(Outcome(test, left, right, number, difference))
 
 
-def _of_analysis(test: Test, sides: Sides) -> Outcome:
+def _of_analysis(test: Comparison, sides: Sides) -> Outcome:
     """Of one model: by the interval of what it was measured on against a number, or the nearest draw of a null; without one, by the null's draws."""
     found = sides.analysis(test.left, test.metric)
     if isinstance(found, Missing):

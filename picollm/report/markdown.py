@@ -1,6 +1,7 @@
 """The report's tables for the terminal and for pull requests: readable as text, and GitHub's Markdown."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from picollm.report.page import Card, Report, Section
 from picollm.report.tables import NONE, Table
@@ -14,6 +15,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"# picollm: results of budget {report.budget}"
     yield ""
     yield from (f"- **{text(section.task.name)}** {text(line)}" for section in report.sections for line in section.answer)
+    if report.claimed:
+        yield f"- **claims** {text(report.claimed)}"
+    if report.claims:
+        yield from ("", "## Claims of the originals")
+        yield from chain.from_iterable(map(_table, report.claims))
     for section in report.sections:
         yield from _section(section)
     for group, variants in report.groups:

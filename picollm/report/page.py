@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from picollm.evaluation import skipped
-from picollm.report import figures, findings, sampling, sums, sweeps, tables
+from picollm.report import figures, findings, sampling, sums, sweeps, tables, verdicts
 from picollm.report.collect import Run, Sweep, Task, differences, flat, groups, made_of
+from picollm.report.ledger import Judged
 from picollm.report.tables import Table, judged_by, metric, plain, title
 
 TEMPLATES = Path(__file__).parent
@@ -70,6 +71,9 @@ class Section:
 class Report:
     budget: str
     sections: list[Section]
+    claimed: str  # the ledger in a sentence
+    claims: list[Table]
+    ideas: list[tuple[str, str]]  # claim -> what its source says, and what the tests leave open
     groups: list[tuple[str, Table]]  # of model variants, over all sweeps that train them
     sweeps: list[tuple[Sweep, Table | None, list[Picture]]]
     absent: list[tuple[str, str]]  # what was not part of this budget, and why
@@ -90,7 +94,7 @@ class _Pictures:
         return Picture(title, uri=f"data:image/png;base64,{data}")
 
 
-def build(params: dict[str, Any], tasks: Sequence[Task], found: Sequence[Sweep]) -> Report:
+def build(params: dict[str, Any], tasks: Sequence[Task], found: Sequence[Sweep], judged: Sequence[Judged] = ()) -> Report:
     """Everything that the page says, as plain data."""
     pictures, budget = _Pictures(), str(params.get("budget"))
     settings = (params.get("samples") or {}).get("settings", {})
@@ -99,7 +103,8 @@ def build(params: dict[str, Any], tasks: Sequence[Task], found: Sequence[Sweep])
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
     absent += [(f"task {task.name}", "no run or sweep uses it") for task in tasks if not task.runs and all(sweep.task is not task for sweep in found)]
     absent += [(f"sweep {sweep.name}", _why(sweep, budget)) for sweep in found if not sweep.cells]
-    return Report(budget, sections, sweeps.together(found), shown, absent)
+    ideas = [(one.claim.claim, f"{one.claim.source}: {one.claim.idea}. {one.claim.note}".strip()) for one in judged]
+    return Report(budget, sections, verdicts.sentence(judged), verdicts.tables(judged), ideas, sweeps.together(found), shown, absent)
 
 
 def html(report: Report) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 from picollm.report._tests import Difference
 from picollm.report.ledger import ONLY, Judged, Outcome, counts
 from picollm.report.sides import Side
-from picollm.report.tables import NONE, Row, Table, number, title
+from picollm.report.tables import NONE, Row, Table, number
 
 SIGNS = {"lower": "<", "higher": ">", "alike": "≈", "at_least": "≥", "at_most": "≤"}
-HEAD = ("claim, and its tests", "left", "right", "left - right", "95 % interval", "n", "g", "p", "p, Holm", "verdict", "alone")
+HEAD = ("claim, and its tests", "verdict", "left", "right", "left - right, 95 %", "n", "g", "p, Holm", "alone")
 CAPTION = (
     "Left and right are means over seeds. The interval is of their difference, paired where the same seeds saw the same data. g is Hedges' g, in standard "
     "deviations over seeds. A verdict is at the level that Holm's procedure leaves after all tests of the table; alone, what the interval by itself says."
@@ -59,8 +59,8 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
 
 
 def _rows(one: Judged) -> list[Row]:
-    said = f"{one.verdict}{f' ({one.remark})' if one.remark else ''}"
-    return [Row(f"{one.claim.claim} [{one.claim.source}]", kind="claim", note=said), *(_row(outcome) for outcome in one.outcomes)]
+    label = f"{one.claim.claim} [{one.claim.source}]{f' {one.remark[0].upper()}{one.remark[1:]}.' if one.remark else ''}"
+    return [Row(label, [one.verdict, *[""] * (len(HEAD) - 2)], kind="claim"), *(_row(outcome) for outcome in one.outcomes)]
 
 
 def _row(outcome: Outcome) -> Row:
@@ -69,27 +69,28 @@ def _row(outcome: Outcome) -> Row:
         return Row(label, kind="cell", note=outcome.missing.reason)
     if outcome.proved:
         k, n = outcome.proved
-        return Row(label, [f"{k} of {n} seeds", *[NONE] * 4, str(n), *[NONE] * 2, outcome.verdict, NONE], kind="cell")
+        return Row(label, [outcome.verdict, f"{k} of {n}", NONE, "one is enough", str(n), *[NONE] * 3], kind="cell")
     found = outcome.difference
     assert found
     assert outcome.left
     right = _mean(outcome, outcome.right) if outcome.right else number(outcome.number or 0)
-    shown = [_mean(outcome, outcome.left), right, number(found.value), _interval(found), str(found.n), NONE if found.effect is None else number(found.effect, 2)]
-    return Row(label, [*shown, _p(outcome.p), _p(outcome.adjusted), outcome.verdict, outcome.alone], kind="cell")
+    effect = NONE if found.effect is None else number(found.effect, 2)
+    shown = [_mean(outcome, outcome.left), right, f"{number(found.value)} {_interval(found)}", str(found.n), effect]
+    return Row(label, [outcome.verdict, *shown, _p(outcome.adjusted), outcome.alone], kind="cell")
 
 
 def _asked(outcome: Outcome) -> str:
-    """`excess: classic_linear ≈ classic_softmax`"""
+    """`excess: classic_linear ≈ classic_softmax (to 0.002)`: what the claim says."""
     test = outcome.test
     right = number(test.right) if isinstance(test.right, float) else test.right
     if test.right_metric:
-        right = title(test.right_metric) if right == test.left else f"{right}, {title(test.right_metric)}"
+        right = test.right_metric if right == test.left else f"{right}, {test.right_metric}"
     margin = f" (to {test.margin:g})" if test.margin else ""
     if test.rated:
         least = test.seeds_at_least
         reached = f"{test.metric} {'≤' if least is None else '≥'} {test.seeds_at_most if least is None else least:g}"
         return f"a seed of {test.left} with {reached}" if test.exists else f"share of seeds with {reached}: {test.left} {SIGNS[test.expect]} {right}"
-    return f"{title(test.metric)}: {test.left} {SIGNS[test.expect]} {right}{margin}"
+    return f"{test.metric}: {test.left} {SIGNS[test.expect]} {right}{margin}"
 
 
 def _mean(outcome: Outcome, side: Side) -> str:
@@ -100,7 +101,7 @@ def _mean(outcome: Outcome, side: Side) -> str:
 
 
 def _interval(found: Difference) -> str:
-    return "seeds agree" if found.low is None or found.high is None else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
+    return "(seeds agree)" if found.low is None or found.high is None else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
 
 
 def _p(value: float) -> str:
