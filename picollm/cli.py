@@ -1,5 +1,5 @@
-"""The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `export` and `import` trade with
-other libraries, `numbers` writes plain files of sums."""
+"""The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `compare` puts runs and
+revisions side by side, `export` and `import` trade with other libraries, `numbers` writes plain files of sums."""
 
 import sys
 from pathlib import Path
@@ -174,6 +174,23 @@ def numbers(
     print(f"{out} is a text: source: {out} in a task of kind text reads it")
 
 
+@app.command()
+def compare(
+    what: Annotated[list[str] | None, typer.Argument(metavar="[WHAT...]", help="runs, revisions, REVISION:RUN, experiments, MLflow runs, checkpoints")] = None,
+    md: Annotated[bool, typer.Option("--md", help="as Markdown")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, with all metrics")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="also as a page with the curves over one another")] = None,
+    fail_if: Annotated[list[str] | None, typer.Option(metavar="CONDITION", help="exit with 1 then; may be given several times")] = None,
+) -> None:
+    """Put runs side by side: metrics with intervals, their differences, the parameters that differ. Without WHAT: the workspace against HEAD.
+
+    Example: python -m picollm compare main --fail-if 'fables_transformer.bits_per_byte worse than main by 1%'
+    """
+    from picollm.comparing import command
+
+    raise typer.Exit(command.run(what or [], "json" if as_json else "markdown" if md else "text", html, fail_if or []))
+
+
 def main() -> None:
     """The command line with all errors in one line, typer's own too."""
     try:
@@ -210,6 +227,8 @@ def _overview() -> str:
     lines = []
     if compared.exists():
         for run, metrics in read_json(compared).items():
+            if run.startswith("claim "):
+                continue
             lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
     else:
         lines.append("nothing has been compared yet: make study")

@@ -154,6 +154,35 @@ def find(fingerprint: str, stage: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
+def stored(run_id: str) -> dict[str, Any] | None:
+    """{"name", "parameters": {dotted: text}, "values": {metric: {seed: last value}}, "curve": rows} of a training's run with the runs of its seeds,
+    or of one of these; None where there is no such run, or no store."""
+    uri = store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None  # the client would make one
+    client = MlflowClient(uri)
+    try:
+        found = client.get_run(run_id)
+    except MlflowException:
+        return None
+    below = client.search_runs([found.info.experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{run_id}'")
+    seeds = sorted((run for run in [found, *below] if "picollm.seed" in run.data.tags), key=lambda run: int(run.data.tags["picollm.seed"]))
+    values: dict[str, dict[str, float]] = {}
+    curve: dict[tuple[str, int], dict[str, Any]] = {}
+    for run in seeds or [found]:
+        seed = run.data.tags.get("picollm.seed", "0")
+        for name, value in run.data.metrics.items():
+            if not name.startswith("system/"):
+                values.setdefault(name, {})[seed] = value
+        for name in ("train_loss", "validation_loss"):
+            for point in client.get_metric_history(run.info.run_id, name):
+                curve.setdefault((seed, point.step), {"seed": seed, "step": point.step})[name] = point.value
+    for run in below:
+        if run.data.tags.get("picollm.stage") == "evaluate":  # which counts where training measured the same; MLflow has its means alone
+            values |= {name: {"mean": value} for name, value in run.data.metrics.items()}
+    return {"name": found.info.run_name, "parameters": dict(found.data.params), "values": values, "curve": list(curve.values())}
+
+
 def child(name: str, task: str, stage: str, fingerprint: str, metrics: Mapping[str, float], plots: Path) -> None:
     """A stage's own run below the training it looked at, whose parameters MLflow would not let change any more."""
     with run(f"{name} {stage}", experiment=task, stage=stage, fingerprint=fingerprint, parent=find(fingerprint, "train")) as tracked:

@@ -15,6 +15,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"blocks", "study"},
     {"generation", "exchange"},
     {"evaluation", "analysis", "report"},
+    {"comparing"},
     {"cli", "__main__"},
     {"stages"},
 ]

@@ -19,16 +19,16 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"- **claims** {text(report.claimed)}"
     if report.claims:
         yield from ("", "## Claims of the originals")
-        yield from chain.from_iterable(map(_table, report.claims))
+        yield from chain.from_iterable(map(grid, report.claims))
     for section in report.sections:
         yield from _section(section)
     for group, variants in report.groups:
         yield from ("", f"## Variants of {text(group)}")
-        yield from _table(variants)
+        yield from grid(variants)
     for sweep, table, _ in report.sweeps:
         if table:
             yield from ("", f"## Sweep {text(sweep.name)}")
-            yield from _table(table)
+            yield from grid(table)
     if report.absent:
         yield from ("", "## Missing in this budget", "")
         yield from (f"- {text(name)}: {text(reason)}" for name, reason in report.absent)
@@ -37,7 +37,7 @@ def _lines(report: Report) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     yield from ("", f"## {text(section.task.name)} ({text(section.task.kind)})")
     for table in (*section.tables, *section.samples, *section.measured):
-        yield from _table(table)
+        yield from grid(table)
     if section.cards:
         yield from ("", "### Configurations", "")
         yield from (f"- {line}" for card in section.cards for line in _card(card))
@@ -48,15 +48,15 @@ def _card(card: Card) -> Iterator[str]:
     yield f"{text(card.run.name)}{': ' + text(own) if own else ''} (`{card.command}`)"
 
 
-def _table(table: Table) -> Iterator[str]:
+def grid(table: Table) -> Iterator[str]:
     """Columns padded to one width: the same table in a terminal."""
     rows = [[row.label, *(row.cells or [row.note or NONE])] for row in table.rows]
-    grid = [[text(cell) for cell in [*row, *[""] * (len(table.head) - len(row))]] for row in [table.head, *rows]]
-    widths = [max(3, *(len(row[column]) for row in grid)) for column in range(len(table.head))]
+    cells = [[text(cell) for cell in [*row, *[""] * (len(table.head) - len(row))]] for row in [table.head, *rows]]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(table.head))]
     yield from ("", text(table.caption), "")
-    yield _line([cell.ljust(width) for cell, width in zip(grid[0], widths, strict=True)])
+    yield _line([cell.ljust(width) for cell, width in zip(cells[0], widths, strict=True)])
     yield _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    for row in grid[1:]:
+    for row in cells[1:]:
         yield _line([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
     for note in table.notes:
         yield from ("", text(note))

@@ -74,5 +74,5 @@ def test_what_only_training_measured():
 
 
 def test_a_name_that_nothing_has_is_refused():
-    with pytest.raises(UserError, match=r"unknown metric 'acuracy' \(did you mean 'accuracy'\?"):
+    with pytest.raises(UserError, match=r"unknown metric 'acuracy_64' \(did you mean 'accuracy'\?"):
         seeds.check("acuracy_64", {})
