@@ -19,9 +19,9 @@ def run(names: Sequence[str], form: str = "text", html: Path | None = None, fail
         places = Places()
         met = [conditions.judge(condition, places) for condition in map(conditions.parse, fail_if)]
         groups: list[shown.Group] = [*places.groups(names)] if names or not met else [[one.right, one.left] for one in met]
-        print(json.dumps(shown.data(groups, met), indent=2, sort_keys=True) if form == "json" else getattr(shown, form)(groups, met))
         if html:
             write_text(html, page.html(groups, met))
+        print(json.dumps(shown.data(groups, met), indent=2, sort_keys=True) if form == "json" else getattr(shown, form)(groups, met))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD

@@ -38,7 +38,8 @@ class Compared:
 def of_run(run: Run, task: Task, place: str = "") -> Compared:
     """Raises UserError for a run without results."""
     if not run.train.get("seeds"):
-        raise UserError(f"{place}{run.name}: {run.missing or 'no results'}; train it with dvc repro evaluate@{run.name}")
+        todo = f"raise runs.{run.name}.seeds" if run.config.get("seeds") == 0 else f"train it with dvc repro evaluate@{run.name}"
+        raise UserError(f"{place}{run.name}: {run.missing}; {todo}")
     found = {metric: seeds.of_run(run, metric) for metric in run.summary}
     longest = [f"{LONGER}{length}" for length in longer(run)[-1:]]
     return Compared(

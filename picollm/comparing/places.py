@@ -94,7 +94,8 @@ class Places:
             tasks = collect(resolved(read()), Path())[0]
         else:
             hash_ = self.commit(place)
-            assert hash_
+            if hash_ is None:
+                raise UserError(f"{place}: no such revision; run in a git repository with a commit, or name two runs")
             tasks = revisions.tasks_at(place, hash_)
         return {run.name: (run, task) for task in tasks for run in task.runs}
 
