@@ -170,7 +170,7 @@ def _of_analysis(test: Comparison, sides: Sides) -> Outcome:
         low, high = (found[f"{test.right}_{end}"] for end in ("low", "high"))
         difference = of_null(value, n, found[str(test.right)], low, high, found[f"{test.right}_p"])
         return _decided(Outcome(test, side, number=found[str(test.right)], difference=difference))
-    return Outcome(test, missing=Missing(f"{test.metric} of {test.left} has no interval, and too few models beside it for a p"))
+    return Outcome(test, missing=Missing(f"{test.analysis} of {test.left}: no interval, and too few models beside it for a p"))
 
 
 def _decided(outcome: Outcome) -> Outcome:

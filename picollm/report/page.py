@@ -103,7 +103,7 @@ def build(params: dict[str, Any], tasks: Sequence[Task], found: Sequence[Sweep],
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
     absent += [(f"task {task.name}", "no run or sweep uses it") for task in tasks if not task.runs and all(sweep.task is not task for sweep in found)]
     absent += [(f"sweep {sweep.name}", _why(sweep, budget)) for sweep in found if not sweep.cells]
-    ideas = [(one.claim.claim, f"{one.claim.source}: {one.claim.idea}. {one.claim.note}".strip()) for one in judged]
+    ideas = [(one.claim.claim, " ".join(filter(None, (f"{one.claim.source}: {one.claim.idea}.", one.claim.untested, one.claim.note)))) for one in judged]
     return Report(budget, sections, verdicts.sentence(judged), verdicts.tables(judged), ideas, sweeps.together(found), shown, absent)
 
 

@@ -111,5 +111,5 @@ def _p(value: float) -> str:
 def _missing(one: Judged) -> Row:
     reasons = list(dict.fromkeys([*(outcome.missing.reason for outcome in one.outcomes if outcome.missing), one.claim.untested]))
     commands = list(dict.fromkeys([*(outcome.missing.command for outcome in one.outcomes if outcome.missing), one.claim.command]))
-    cells = [one.claim.source, *(" ".join(text for text in texts if text) or NONE for texts in (reasons, commands))]
+    cells = [one.claim.source, *("; ".join(text for text in texts if text) or NONE for texts in (reasons, commands))]
     return Row(one.claim.claim, cells, kind="text")

@@ -1,8 +1,14 @@
 """Synthetic studies with an effect, with none, and with holes: the verdicts are those, and many ledgers together err as rarely as one is meant to."""
 
+import copy
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
+from picollm.core.config import BUDGETS, read
 from picollm.core.errors import UserError
 from picollm.core.files import read_json
 from picollm.core.statistics import summary
@@ -12,7 +18,9 @@ from picollm.report.collect import Run, Sweep, Task
 from picollm.report.compare import compare
 from picollm.report.figures import Style
 from picollm.report.sides import Sides
+from picollm.study import Study
 
+ROOT = Path(__file__).parents[2]
 RECIPE = {"steps": 10, "batch_size": 4}
 SEEDS = 5
 
@@ -265,22 +273,34 @@ def test_an_entry_is_checked_to_the_last_key(tmp_path):
 
 
 def test_the_shipped_ledger_fits_the_shipped_study():
-    from pathlib import Path
-
-    from picollm.core.config import BUDGETS, read
-    from picollm.study import Study
-
-    raw = read(Path(__file__).parents[2] / "params.yaml")
+    raw = read(ROOT / "params.yaml")
     known = claims.load()
     assert len(known) > 40
     for budget in BUDGETS:
-        params = Study(raw, budget).params
-        claims.check(known, {"budget": budget, **params})
+        claims.check(known, {"budget": budget, **Study(raw, budget).params})
     found = Sides({"budget": "study"}, raw, [], [])
     for name, claim in known.items():
         for test in claim.tests:
-            for _, side, _ in test.sides:
+            for _, side, metric in test.sides:
+                missing = found.find(side, metric) if not test.analysis else found.analysis(side, metric)
+                assert "params.yaml has no" in missing.reason  # the study was not collected
                 assert found._command(side), f"{name}: no budget has {side}"
+
+
+def test_the_commands_of_the_shipped_ledger_are_understood():
+    commands = [claim.command for claim in claims.load().values() if claim.command]
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        raw = copy.deepcopy(read(ROOT / "params.yaml"))
+        for added in (word.removeprefix("+") for word in words if word.startswith("+")):
+            where, _, value = added.partition("=")
+            section, name = where.split(".")
+            raw[section][name] = YAML(typ="safe").load(value)
+        study = Study(raw, "paper")
+        study.task("wiki")
+        assert study.run("wiki").seeds == 1
+        assert words[-1] == "evaluate@wiki"
 
 
 def test_the_page_and_the_metrics_have_the_ledger(tmp_path, monkeypatch):
