@@ -87,6 +87,8 @@ class Sides:
         if not sweep.cells:
             reason = f"not part of budget {self.budget}" if sweep.config.get("seeds") == 0 else "no results"
             return Missing(f"sweep {name}: {reason}", self._command(side))
+        if (measured := sweep.result.get("budget", self.budget)) != self.budget:
+            return Missing(f"sweep {name}: results of budget {measured}, not of {self.budget}", self._command(side))
         cells = [cell for cell in sweep.cells if set(wanted.split()) <= set(cell["label"].split())]
         if len(cells) != 1:
             reason = f"{len(cells)} cells match {wanted!r}" if cells else f"no cell {wanted!r} at budget {self.budget}"

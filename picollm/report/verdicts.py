@@ -39,12 +39,12 @@ def sentence(judged: Sequence[Judged]) -> str:
 
 
 def headlines(judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
-    """{"claim NAME": {verdict, difference, low, high, n}}; of several tests, these by the name of each."""
+    """{"claim NAME": {verdict, difference, low, high, n}}; of several tests, these of each that was tested."""
     result: dict[str, dict[str, Any]] = {}
     for one in judged:
-        own = [_numbers(outcome) for outcome in one.outcomes]
-        several = {outcome.test.when: numbers for outcome, numbers in zip(one.outcomes, own, strict=True)} if len(own) > 1 else (own or [{}])[0]
-        result[f"claim {one.name}"] = {**several, "verdict": one.verdict}
+        several = {outcome.test.when: _numbers(outcome) for outcome in one.tested}
+        own = several if len(one.outcomes) > 1 else next(iter(several.values()), {})
+        result[f"claim {one.name}"] = {**own, "verdict": one.verdict}
     return result
 
 
@@ -52,8 +52,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
     found = outcome.difference
     if outcome.proved:
         return {"verdict": outcome.verdict, "seeds": outcome.proved[0], "n": outcome.proved[1]}
-    if found is None:
-        return {"verdict": outcome.verdict}
+    assert found
     ends = {} if found.low is None or found.high is None else {"low": found.low, "high": found.high}
     return {"verdict": outcome.verdict, "difference": found.value, **ends, "n": found.n}
 

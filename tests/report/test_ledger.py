@@ -164,6 +164,9 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it():
     assert missing(Comparison("excess", "b", "lower", 1.0)) == ("b: one seed allows no interval", "dvc exp run -S budget=full evaluate@b")
     assert missing(Comparison("excess", "s/y", "lower", 1.0)) == ("sweep s: no cell 'y' at budget study", "dvc exp run -S budget=paper sweep@s")
     assert missing(Comparison("excess_64", "b", "lower", 1.0))[0] == "b: excess_64 was not measured at this budget"
+    old = sides(sweeps=[Sweep("s", sweep.config, {**sweep.result, "budget": "smoke"})], raw=raw)
+    assert judged(old, Comparison("excess", "s/x", "lower", 9.0)).outcomes[0].missing.reason == "sweep s: results of budget smoke, not of study"
+    assert judged(found, Comparison("excess", "s/x", "lower", 9.0)).outcomes[0].difference
     assert missing(Comparison("excess", "c", "lower", 1.0)) == ("c: not trained yet", "")
 
 
@@ -210,7 +213,7 @@ def test_tables_and_headlines_say_what_was_measured():
     numbers = verdicts.headlines(result)
     assert numbers["claim one"] == pytest.approx({"verdict": "holds", "difference": -0.4, "low": -0.413, "high": -0.387, "n": 4}, abs=1e-3)
     assert numbers["claim two"]["x"]["n"] == 4
-    assert numbers["claim two"]["y"] == {"verdict": "not testable at this budget"}
+    assert set(numbers["claim two"]) == {"x", "verdict"}
     assert numbers["claim none"] == {"verdict": "not testable at this budget"}
     assert verdicts.sentence(result) == "Of 3 claims, 2 hold, and 1 cannot be tested at this budget; corrected for 2 tests."
 
