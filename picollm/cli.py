@@ -176,7 +176,7 @@ def numbers(
 
 @app.command()
 def compare(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[WHAT...]", help="runs, revisions, REVISION:RUN, experiments, MLflow runs, checkpoints")] = None,
+    what: Annotated[list[str] | None, typer.Argument(metavar="WHAT", help="runs, revisions, REVISION:RUN, experiments, MLflow runs, checkpoints")] = None,
     md: Annotated[bool, typer.Option("--md", help="as Markdown")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, with all metrics")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="also as a page with the curves over one another")] = None,
