@@ -6,8 +6,9 @@ import sys
 from picollm.core import allocator
 from picollm.core.errors import UserError, exit_on_user_error
 
-# Whether a stage takes the NAME of a task, a run or a sweep.
-STAGES = {"check": False, "generate": True, "tokenize": True, "train": True, "evaluate": True, "interpret": True, "sweep": True, "compare": False}
+# Whether a stage takes the NAME of a task, a run, a pair or a sweep.
+NAMED = ("generate", "tokenize", "train", "evaluate", "interpret", "explore", "sweep")
+STAGES = {"check": False, **dict.fromkeys(NAMED, True), "compare": False}
 
 
 def main() -> None:

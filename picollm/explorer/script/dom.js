@@ -41,13 +41,13 @@ function arrows(target, size, at, go) {
   });
 }
 
-// Blanks would be nothing to see.
+// Blanks would be nothing to see, nor would characters that only control something.
 const VISIBLE = { " ": "\u00b7", "\n": "\u21b5", "\t": "\u2192" };
 const LONGEST = 13; // characters of a label: <|endoftext|> just fits
 
 /** A token's spelling with its blanks visible. */
 function visible(text) {
-  return [...text].map((character) => VISIBLE[character] ?? character).join("");
+  return [...text].map((character) => VISIBLE[character] ?? (/\p{C}/u.test(character) ? "\ufffd" : character)).join("");
 }
 
 function label(text) {

@@ -1,7 +1,8 @@
 // Who hears from whom, layer by layer: an edge is one head's share of what a token reads, from the layer below to its own.
 
 const GAP = 62; // between layers, in units of the drawing
-const COLUMN = 22; // between tokens
+const WIDE = 460; // of all tokens together, where they are few
+const NARROW = 22; // between tokens, where they are many
 
 class Flow {
   /** `trace(token)` is called for the token whose sources alone are wanted, or null for all. */
@@ -22,7 +23,8 @@ class Flow {
     Object.assign(this, { maps, token });
     const edges = kept(strong(maps, effect, threshold), maps.layers, token);
     const room = 10 + LETTER * Math.max(...labels.map((text) => [...text].length));
-    const x = (place) => 46 + place * COLUMN;
+    const column = Math.max(NARROW, Math.min(44, WIDE / maps.tokens));
+    const x = (place) => 62 + place * column;
     const y = (layer) => 12 + (maps.layers - layer) * GAP;
     const lines = edges.map(({ layer, head, query, key, share }) => {
       const own = layer === picked.layer && head === picked.head;

@@ -44,20 +44,13 @@ class Maps {
     return Array.from({ length: query + 1 }, (_, key) => this.value(layer, head, query, key, effect));
   }
 
-  /** The largest size of any value of a head. */
-  most(layer, head, effect) {
-    let most = 0;
-    for (let query = 0; query < this.tokens; query++) {
-      for (const value of this.row(layer, head, query, effect)) most = Math.max(most, Math.abs(value));
-    }
-    return most;
-  }
-
   /** The largest size of any value of all heads. */
-  mostOfAll(effect) {
+  most(effect) {
     let most = 0;
     for (let layer = 0; layer < this.layers; layer++) {
-      for (let head = 0; head < this.heads; head++) most = Math.max(most, this.most(layer, head, effect));
+      for (let head = 0; head < this.heads; head++) {
+        for (let query = 0; query < this.tokens; query++) most = Math.max(most, ...this.row(layer, head, query, effect).map(Math.abs));
+      }
     }
     return most;
   }

@@ -7,7 +7,7 @@ class Matrix {
   constructor(container) {
     this.figure = container.querySelector(".drawing");
     this.said = container.querySelector(".said");
-    this.scale = container.querySelector(".scale");
+    this.legend = container.querySelector(".scale");
     this.at = [0, 0];
     this.figure.addEventListener("pointermove", (event) => this.point(event));
     this.figure.addEventListener("click", (event) => this.point(event));
@@ -25,7 +25,7 @@ class Matrix {
     this.say();
   }
 
-  draw(maps, layer, head, effect, colours, labels) {
+  draw(maps, layer, head, effect, scale, labels) {
     Object.assign(this, { maps, layer, head, labels });
     this.at = this.at.map((place) => Math.min(place, maps.tokens - 1)); // another sequence may be shorter
     const T = maps.tokens;
@@ -37,10 +37,10 @@ class Matrix {
       const y = side + query * cell;
       content.push(drawn("text", { x: side - 5, y: y + cell / 2, class: "query" }, [labels[query]]));
       content.push(drawn("text", { x: 0, y: 0, class: "key", transform: `translate(${side + (query + 0.5) * cell} ${side - 5}) rotate(-90)` }, [labels[query]]));
-      maps.row(layer, head, query, effect).forEach((value, key) => {
+      scale.row(maps.row(layer, head, query, effect)).forEach((colour, key) => {
         const place = { x: side + key * cell, y, width: cell, height: cell, class: "cell", "data-query": query, "data-key": key };
         const rectangle = drawn("rect", place);
-        rectangle.style.fill = colours.css(value);
+        rectangle.style.fill = css(colour);
         content.push(rectangle);
       });
     }
@@ -50,7 +50,7 @@ class Matrix {
     svg.style.minWidth = `${Math.min(whole, 11 * T + side)}px`; // smaller, no label could be read: it scrolls instead
     this.figure.replaceChildren(svg);
     this.figure.setAttribute("aria-label", `Map of layer ${layer}, head ${head}: ${T} by ${T} tokens. Arrow keys move over its cells.`);
-    this.scale.replaceChildren(colours.legend());
+    this.legend.replaceChildren(scale.legend());
     this.say();
   }
 
@@ -66,7 +66,7 @@ class Matrix {
     const row = maps.row(layer, head, query, false).reduce((sum, value) => sum + value, 0);
     const facts = [
       ["weight", number(weight)],
-      ["even attention", number(1 / (query + 1))],
+      ["even over all so far", number(1 / (query + 1))],
       ["sum of the row", number(row)],
       ["value size", number(size)],
       ["weight \u00d7 size", number(Math.abs(weight) * size)],
@@ -78,7 +78,7 @@ class Matrix {
         element("code", { className: "key", textContent: this.labels[key] }),
         ` (${key})`,
       ]),
-      element("dl", {}, facts.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value, "data-fact": name })])),
+      element("dl", {}, facts.map(([name, value]) => element("div", {}, [element("dt", { textContent: name }), element("dd", { textContent: value })]))),
     );
   }
 }

@@ -37,8 +37,7 @@ class Side {
   draw() {
     if (!this.maps) return;
     const signed = this.maps.signed && !state.effect;
-    const common = state.common ? new Scale(page.palettes, this.maps.mostOfAll(state.effect), signed) : null;
-    this.scale = (layer, head) => common ?? new Scale(page.palettes, this.maps.most(layer, head, state.effect), signed);
+    this.scale = new Scale(page.palettes, state.common ? this.maps.most(state.effect) : null, signed);
     this.thumbnails.draw(this.maps, state.effect, this.scale);
     this.drawPicked();
   }
@@ -49,7 +48,7 @@ class Side {
     const { layer, head } = this.picked;
     this.thumbnails.mark(layer, head);
     this.root.querySelector(".map h3").textContent = `Layer ${layer}, head ${head}`;
-    this.matrix.draw(this.maps, layer, head, state.effect, this.scale(layer, head), this.labels);
+    this.matrix.draw(this.maps, layer, head, state.effect, this.scale, this.labels);
     for (const button of this.root.querySelectorAll(".roles button")) {
       const own = Number(button.dataset.layer) === layer && Number(button.dataset.head) === head;
       button.setAttribute("aria-pressed", own);

@@ -41,7 +41,6 @@ class Thumbnails {
     );
   }
 
-  /** `scale(layer, head)` is how a head's values become colours. */
   draw(maps, effect, scale) {
     this.cells.forEach((cells, layer) =>
       cells.forEach((cell, head) => {
@@ -49,10 +48,9 @@ class Thumbnails {
         canvas.width = canvas.height = maps.tokens;
         const context = canvas.getContext("2d");
         const image = context.createImageData(maps.tokens, maps.tokens); // what no query sees stays transparent
-        const colours = scale(layer, head);
         for (let query = 0; query < maps.tokens; query++) {
-          maps.row(layer, head, query, effect).forEach((value, key) => {
-            image.data.set([...colours.colour(value), 255], 4 * (query * maps.tokens + key));
+          scale.row(maps.row(layer, head, query, effect)).forEach((colour, key) => {
+            image.data.set([...colour, 255], 4 * (query * maps.tokens + key));
           });
         }
         context.putImageData(image, 0, 0);
