@@ -1,5 +1,5 @@
-"""The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `compare` puts runs and
-revisions side by side, `export` and `import` trade with other libraries, `numbers` writes plain files of sums."""
+"""The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `analyze` looks inside a model,
+`compare` puts runs and revisions side by side, `export` and `import` trade with other libraries, `numbers` writes plain files of sums."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
-from picollm.core.config import parse, read
+from picollm.core.config import PARAMS, parse, read
 from picollm.core.errors import UserError, did_you_mean
-from picollm.core.files import read_json
+from picollm.core.files import read_json, write_text
 from picollm.study import Study
 
 app = typer.Typer(
@@ -69,6 +69,62 @@ def sample(
     between = " " if facts["tokenizer"]["kind"] == "integers" else ""
     for text in continuations(load(folder), facts, prompt, length, sampling, range(seed, seed + samples), stop or ()):
         print(prompt, text, sep=between)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # a sum may begin with a sign
+def analyze(
+    run: RunName,
+    text: Annotated[str | None, typer.Option(help='what to show it; integers for a numeric run: "3 5 7", a sum for an adder: "1342+879"')] = None,
+    file: Annotated[Path | None, typer.Option(help="the same, in a file")] = None,
+    seq_type: Annotated[str | None, typer.Option(help="show it a stored test sequence of this family, such as arithmetic")] = None,
+    length: Annotated[int | None, typer.Option(help="terms of that sequence; 12 if left out")] = None,
+    layer: Annotated[int | None, typer.Option(help="only this layer, counted from 0")] = None,
+    heads: Annotated[str | None, typer.Option(help="only these heads: 0,2")] = None,
+    analysis: Annotated[list[str] | None, typer.Option(help="without a text: only this analysis; may be given several times")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for figures and tables; analyze/RUN/seedN if left out")] = None,
+    model_seed: ModelSeed = 0,
+) -> None:
+    """Look inside a trained model: where its heads look on one text, or without any text all that the analyses find.
+
+    Example: python -m picollm analyze fables_transformer --text "Once upon a time" --layer 1
+    """
+    from picollm.analysis._options import Options
+    from picollm.analysis._runner import DPI, text_report
+    from picollm.explorer import subjects
+    from picollm.explorer.one_text import OneText, stored_sequence
+    from picollm.explorer.spelling import Spelling
+    from picollm.report import figures
+    from picollm.training.checkpoints import read_config
+
+    shown = [name for name, value in (("text", text), ("file", file), ("seq-type", seq_type)) if value is not None]
+    if len(shown) > 1:
+        raise UserError(f"{shown[1]}: give either --{shown[0]} or --{shown[1]}, and not both")
+    for name, given, needs in (
+        ("length", length is not None, ["seq-type"]),
+        ("layer", layer is not None, ["text", "file", "seq-type"]),
+        ("heads", heads is not None, ["text", "file", "seq-type"]),
+    ):
+        if given and not {*needs} & {*shown}:
+            raise UserError(f"{name}: belongs to --{', --'.join(needs)}; give that, or leave it out")
+    if analysis and shown:
+        raise UserError(f"analysis: looks at the task's own sequences; give either --analysis or --{shown[0]}")
+    block = {**_interpret(), **({"analyses": analysis} if analysis else {}), **({"sequence_types": [seq_type], "length": length or 12} if seq_type else {})}
+    checkpoint = _checkpoint(run, model_seed)
+    subject, missing = subjects.subject_of(checkpoint, parse(Options, block, "analyze" if analysis or seq_type else "interpret"))
+    out = out or "analyze" / (checkpoint.relative_to(CHECKPOINTS) if checkpoint.is_relative_to(CHECKPOINTS) else Path(*checkpoint.parts[-2:]))
+    if not shown:
+        report = text_report(run, subjects.analyses(subject, missing, out))
+        write_text(out / "report.md", report)
+        print(f"{report}\nfigures and tables: {out}")
+    else:
+        spelling = Spelling(read_config(checkpoint))
+        written = text if file is None else _text_of(file)
+        ids = stored_sequence(subject, seq_type, missing) if seq_type else spelling.read(written or "", shown[0])
+        one = OneText(subject, spelling, ids, layer, _numbers(heads), shown[0])
+        print(one.report())
+        if figure := one.figure():
+            figures.save(figure, out / "head_maps.png", dpi=DPI)
+            print(f"maps: {out / 'head_maps.png'}")
 
 
 @app.command()
@@ -201,6 +257,29 @@ def main() -> None:
         if not error.format_message():  # a command without arguments has shown its help
             sys.exit(2)
         raise UserError(f"{error.format_message().rstrip('.')}; see python -m picollm --help") from error
+
+
+def _interpret() -> dict[str, Any]:
+    """The block of params.yaml that analyses read, where there is such a file: a checkpoint may be looked into anywhere."""
+    return Study(read()).params["interpret"] if PARAMS.exists() else {}
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").removesuffix("\n")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); name a text file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: is not UTF-8 at byte {error.start}; convert it (iconv -t UTF-8)") from error
+
+
+def _numbers(heads: str | None) -> list[int]:
+    """Of "0,2"."""
+    words = [word.strip() for word in heads.split(",")] if heads is not None else []
+    wrong = next((word for word in words if not word.isdecimal()), None)
+    if wrong is not None:
+        raise UserError(f"heads: {wrong!r} is no number of a head; write them like 0,2")
+    return [int(word) for word in words]
 
 
 def _runs() -> dict[str, Any]:

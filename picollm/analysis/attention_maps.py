@@ -6,17 +6,16 @@ the first of eight tokens, and an untrained head looks "local" (Jain & Wallace 2
 Shapes: L layers, N sequences, H heads, T tokens; a matrix is (T queries, T keys).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from picollm.analysis import _probes
-from picollm.analysis._drawing import HEATMAP, label
+from picollm.analysis._drawing import label
+from picollm.analysis._head_maps import draw
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
 from picollm.core import statistics
@@ -78,7 +77,7 @@ def analyse(subject: Subject) -> Result | Skip:
             table += _rows({"sequences": probe.name, "measure": measure}, values, null, float(flat[measure]))
         arrays[probe.name] = matrices.mean(1).astype(np.float32)  # (L, H, T, T)
         example = _matrices(subject.model, probe.example[None])[:, 0]
-        figures[probe.name] = _draw(example, probe.labels, f"{_kernel(subject.model.config.attention)}, {probe.title}")
+        figures[probe.name] = draw(example, probe.labels, f"{_kernel(subject.model.config.attention)}, {probe.title}")
     return Result(metrics, figures, {"": table}, {"": arrays})
 
 
@@ -132,38 +131,3 @@ def _interval(values: np.ndarray) -> dict[str, float]:
     """The ends of the 95 % interval over sequences, where there are two or more."""
     summary = statistics.summary([float(value) for value in values])
     return {key: summary[key] for key in ("low", "high") if key in summary}
-
-
-def _draw(matrices: np.ndarray, labels: Sequence[str], title: str) -> Figure:
-    """(L, H, T, T) -> one panel a head, one row of panels a layer.
-
-    The panels are placed by hand: matplotlib's own layouts take seconds for a hundred of them.
-    """
-    L, H, T, _ = matrices.shape
-    size, gap = min(2.1, max(0.75, 9 / max(L, H))), 0.1  # inches
-    step = -(-T // int(size * 72 / 8))  # label every so many tokens, or they touch
-    ticks, names = range(0, T, step), labels[::step]
-    room = 0.1 + 0.055 * max(map(len, names))  # that the labels take
-    left, right, bottom, top = 0.45 + room, 0.8, 0.25 + room, 0.5
-    width, height = left + H * (size + gap) + right, bottom + L * (size + gap) + top
-    hidden = np.triu(np.ones((T, T), bool), 1)  # what no query may see stays white
-    with matplotlib.rc_context(HEATMAP):
-        figure = Figure(figsize=(width, height))
-        for layer in range(L):
-            for head in range(H):
-                x, y = left + head * (size + gap), bottom + (L - 1 - layer) * (size + gap)
-                axes = figure.add_axes((x / width, y / height, size / width, size / height), xticks=[], yticks=[])
-                image = axes.imshow(np.ma.masked_where(hidden, matrices[layer, head]), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-                if layer == 0:
-                    axes.set_title(f"head {head}", fontsize=9)
-                if layer == L - 1:
-                    axes.set_xticks(ticks, names, fontsize=6.5, rotation=90)
-                if head == 0:
-                    axes.set_yticks(ticks, names, fontsize=6.5)
-                    figure.text(0.3 / width, (y + size / 2) / height, f"layer {layer}", rotation=90, va="center", ha="center")
-        scale = figure.add_axes(((width - right + 0.1) / width, bottom / height, 0.13 / width, (height - bottom - top) / height))
-        figure.colorbar(image, cax=scale).outline.set_visible(False)
-        figure.text((left + H * (size + gap) / 2) / width, 0.12 / height, "token looked at", ha="center", va="center")
-        figure.text(0.12 / width, (bottom + L * (size + gap) / 2) / height, "token looking", rotation=90, ha="center", va="center")
-        figure.text(left / width, 1 - 0.15 / height, title, fontsize=10, va="center")
-    return figure

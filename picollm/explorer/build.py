@@ -16,7 +16,11 @@ from picollm.report.page import TEMPLATES as REPORT
 TEMPLATES = Path(__file__).parent
 SCRIPTS = ("dom", "colours", "maps", "thumbnails", "matrix", "flow", "lens", "page")  # in the order in which they need each other
 STOPS = 33  # of a palette; between them colours are mixed
-PALETTES = {"plain": "viridis", "signed_light": "PuOr", "signed_dark": "berlin_r"}  # for the colour-blind too; each has its neutral middle in the colour of the page
+PALETTES = {
+    "plain": "viridis",
+    "signed_light": "PuOr",
+    "signed_dark": "berlin_r",
+}  # for the colour-blind too; each has its neutral middle in the colour of the page
 
 
 def html(page: dict[str, Any]) -> str:

@@ -65,7 +65,13 @@ def collect(name: str, sides: Sequence[Side]) -> dict[str, Any]:
 
 def _described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
     model = {key: value for key, value in facts["model"].items() if key != "kind"}
-    return {"model": facts["model"]["kind"], **model, "seed": facts.get("seed"), "step": facts.get("step"), "parameters": f"{side.subject.model.n_parameters:,}"}
+    return {
+        "model": facts["model"]["kind"],
+        **model,
+        "seed": facts.get("seed"),
+        "step": facts.get("step"),
+        "parameters": f"{side.subject.model.n_parameters:,}",
+    }
 
 
 def _side(side: Side, facts: dict[str, Any], apart: set[str]) -> dict[str, Any]:

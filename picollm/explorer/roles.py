@@ -16,4 +16,6 @@ def read(folder: Path, checkpoint: Path) -> list[dict[str, Any]]:
     seeds = sorted(checkpoint.parent.glob("seed*"), key=lambda path: int(path.name.removeprefix("seed")))
     if not (folder / FILE).exists() or checkpoint not in seeds[:1]:
         return []
-    return [{**{name: int(row[name]) for name in ("layer", "head")}, **{name: row.get(name) or None for name in SHOWN}} for row in figures.read_csv(folder / FILE)]
+    return [
+        {**{name: int(row[name]) for name in ("layer", "head")}, **{name: row.get(name) or None for name in SHOWN}} for row in figures.read_csv(folder / FILE)
+    ]

@@ -22,6 +22,7 @@ class Spelling:
         self.addition = None if sums is None else parse(Config, sums, "config.json: tokenizer.addition")
         self.tokenizer = from_json(facts["tokenizer"])
         self.whole = bool(facts.get("whole"))  # every document follows an end token
+        self.context = facts.get("context") if self.tokenizer.spells_text else None  # tokens that a model of texts saw at a time
 
     def label(self, token: int) -> str:
         """The text of one token by itself."""
