@@ -71,7 +71,7 @@ def sample(
         print(prompt, text, sep=between)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})  # a sum may begin with a sign
+@app.command()
 def analyze(
     run: RunName,
     text: Annotated[str | None, typer.Option(help='what to show it; integers for a numeric run: "3 5 7", a sum for an adder: "1342+879"')] = None,

@@ -49,6 +49,8 @@ sweeps:
     seeds: 2
     training: {steps: 5, batch_size: 4, log_every: 5, validate_every: 5}
     success: {metric: excess_48, at_most: 100}
+pairs:
+  both: {left: softmax/seed0, right: linear/seed0}
 """
 
 # Written into every process of the pipeline: which of our modules did this stage import?

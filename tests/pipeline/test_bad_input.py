@@ -52,6 +52,7 @@ runs:
 variants: {}
 sweeps:
   rates: {base: runs.softmax, task: numbers, seeds: 1, grid: {training.lr: [0.001, 0.004], training.steps: [5]}}
+pairs: {}
 """
 CORPUS = "The hare and the hound ran over the hill. " * 40
 LSTM = "kind: lstm, d_model: 16"

@@ -25,12 +25,14 @@ def stale(checkout) -> set[str]:
 
 def test_one_command_builds_everything(built):
     expected = {f"{stage}@{task}" for stage in ("generate", "tokenize") for task in ("numbers", "story")}
-    expected |= {f"{stage}@{run}" for stage in ("train", "evaluate", "interpret") for run in RUNS} | {"sweep@rates", "sweep@kinds", "check", "compare"}
+    expected |= {f"{stage}@{run}" for stage in ("train", "evaluate", "interpret") for run in RUNS} | {"sweep@rates", "sweep@kinds", "explore@both"}
+    expected |= {"check", "compare"}
     assert built.stages(built.log) == expected
     compared = json.loads((built.path / "metrics/compare.json").read_text())
     assert set(compared) == {*RUNS, "sweep kinds"}
     assert all(isinstance(value, float) for metrics in compared.values() for value in metrics.values())
     assert (built.path / "plots/report.html").stat().st_size > 10_000
+    assert (built.path / "plots/explore/both.html").stat().st_size > 10_000
 
 
 def test_nothing_changed_nothing_runs(built):

@@ -1,7 +1,6 @@
 """What a person sees in a browser: the runs of the small study in MLflow's UI, and the report, both in a real Chromium."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,18 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--no-sandbox",  # a container's root has no sandbox
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 60  # seconds: two cores may be busy with something else
 
 
@@ -80,35 +70,6 @@ def ui(built) -> Iterator[str]:
     assert " mlflow ui" in command
     with serving(built, command) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium with an empty profile, as a visitor has it who comes for the first time."""
-    program = shutil.which("chromium")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium on the PATH: the pages cannot be looked at")
-    with sync_playwright() as playwright:
-        profile = tmp_path_factory.mktemp("profile")
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=program, headless=True, args=FLAGS, viewport={"width": 1600, "height": 1100}
-        )
-        context.set_default_timeout(PATIENCE * 1000)
-        expect.set_options(timeout=PATIENCE * 1000)
-        yield context
-        context.close()
-
-
-@pytest.fixture
-def page(browser) -> Iterator[Page]:
-    """A tab that notes what it asks for and what goes wrong in it."""
-    page = browser.new_page()
-    page.asked, page.wrong, page.said = [], [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.on("console", lambda message: page.said.append(f"{message.type}: {message.text}"))
-    yield page
-    page.close()
 
 
 def link(page: Page | Locator, name: str) -> Locator:

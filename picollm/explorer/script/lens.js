@@ -39,6 +39,7 @@ class Lens {
     const right = top === this.probe.asked[place];
     const made = element("td", { className: right ? "right" : "", "data-place": place, "data-layer": layer }, [
       element("span", { textContent: label(this.spelled[top]) }),
+      " ",
       element("small", { textContent: `${(100 * p).toFixed(0)} %${right ? " \u2713" : ""}` }),
     ]);
     made.style.setProperty("--p", p);
@@ -46,12 +47,14 @@ class Lens {
   }
 
   go(place, layer) {
-    this.cells[this.at[0]]?.[this.at[1]]?.removeAttribute("tabindex");
-    this.cells.forEach((cells) => cells.forEach((cell) => cell.classList.remove("at")));
     this.at = [place, layer];
-    const cell = this.cells[place][layer];
-    cell.tabIndex = 0;
-    cell.classList.add("at");
+    this.cells.forEach((cells, row) =>
+      cells.forEach((cell, column) => {
+        const own = row === place && column === layer;
+        cell.tabIndex = own ? 0 : -1; // a single tab stop
+        cell.classList.toggle("at", own);
+      }),
+    );
     const asked = this.probe.asked[place];
     const list = this.lens.ids[layer][place].map((token, rank) => [token, this.lens.p[layer][place][rank]]);
     const where = layer ? `layer ${layer - 1}` : "the input";
