@@ -11,9 +11,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from picollm.report.page import TEMPLATES as REPORT
+from picollm.report import figures
 
 TEMPLATES = Path(__file__).parent
+STYLES = Path(figures.__file__).with_name("report.css")  # the same look as the report's
 SCRIPTS = ("dom", "colours", "maps", "thumbnails", "matrix", "flow", "lens", "page")  # in the order in which they need each other
 STOPS = 33  # of a palette; between them colours are mixed
 PALETTES = {
@@ -29,7 +30,7 @@ def html(page: dict[str, Any]) -> str:
     environment.filters["hash"] = _hash
     # A "<" could end the element that the data stands in.
     data = json.dumps({**page, "palettes": _palettes()}, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    css = "".join(path.read_text(encoding="utf-8") for path in (REPORT / "report.css", TEMPLATES / "page.css"))
+    css = "".join(path.read_text(encoding="utf-8") for path in (STYLES, TEMPLATES / "page.css"))
     parts = "".join((TEMPLATES / "script" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";\n{{\n{parts}}}\n'
     return environment.get_template("page.html").render(page=page, data=Markup(data), css=Markup(css), script=Markup(script)) + "\n"

@@ -17,7 +17,6 @@ from picollm.explorer.packing import packed, triangles
 from picollm.explorer.probes import Probe, probes
 from picollm.explorer.spelling import Spelling
 from picollm.report.collect import differences
-from picollm.report.tables import plain
 from picollm.training.batches import IGNORED
 from picollm.training.checkpoints import read_config
 
@@ -79,7 +78,7 @@ def _side(side: Side, facts: dict[str, Any], apart: set[str]) -> dict[str, Any]:
     described = {key: value for key, value in _described(side, facts).items() if value is not None}
     return {
         "name": side.name,
-        "facts": [[key.replace("_", " "), plain(value), key in apart] for key, value in described.items()],
+        "facts": [[key.replace("_", " "), value if isinstance(value, str) else json.dumps(value), key in apart] for key, value in described.items()],
         "without": missing,
         "operator": None if missing else operator(config),
         "layers": 0 if missing else config.depth,
