@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from picollm.analysis import _probes
+from picollm.analysis._attention import TINY, measures, uniform
 from picollm.analysis._drawing import label
 from picollm.analysis._head_maps import draw
 from picollm.analysis._result import Subject
-from picollm.analysis.attention_maps import TINY, measures, uniform
 from picollm.core.errors import UserError
 from picollm.explorer.inside import look, next_token, operator, without_heads
 from picollm.explorer.spelling import Spelling
