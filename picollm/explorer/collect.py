@@ -4,13 +4,13 @@ Shapes: T tokens, L layers, H heads, V vocabulary, K tokens listed.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from picollm.analysis._result import Subject
+from picollm.analysis._result import Estimate, Skip, Subject
 from picollm.core.errors import UserError
 from picollm.explorer.inside import Inside, look, operator, without_heads
 from picollm.explorer.packing import packed, triangles
@@ -31,12 +31,13 @@ class Side:
     roles: Sequence[dict[str, Any]]  # what the heads were found to be, empty where nobody looked
 
 
-def collect(name: str, sides: Sequence[Side]) -> dict[str, Any]:
-    """The data of the page. Sequences that would make it too large are left out, and named under "left_out"."""
+def collect(name: str, sides: Sequence[Side], alike: Mapping[str, Estimate] | Skip) -> dict[str, Any]:
+    """The data of the page, `alike` being the likeness of the two. Sequences that would make it too large are left out, and named under "left_out"."""
     facts = [read_config(side.subject.checkpoint, "tokenizer") for side in sides if side.subject.checkpoint]
     spelling = Spelling(facts[0])
     apart = differences([_described(side, fact) for side, fact in zip(sides, facts, strict=True)])
-    page: dict[str, Any] = {"name": name, "sides": [_side(side, fact, apart) for side, fact in zip(sides, facts, strict=True)]}
+    layers = {"skipped": alike.reason} if isinstance(alike, Skip) else {"layers": alike}
+    page: dict[str, Any] = {"name": name, "alike": layers, "sides": [_side(side, fact, apart) for side, fact in zip(sides, facts, strict=True)]}
     shown: list[dict[str, Any]] = []
     left_out: list[str] = []
     used: set[int] = set()

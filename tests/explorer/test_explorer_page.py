@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from picollm.analysis._options import Options
-from picollm.analysis._result import Subject
+from picollm.analysis._result import Skip, Subject
 from picollm.core.errors import UserError
 from picollm.core.tokens import open_tokens
 from picollm.explorer import collect as collecting
@@ -20,10 +21,12 @@ from picollm.explorer import roles
 from picollm.explorer.build import html
 from picollm.explorer.collect import Side, collect
 from picollm.explorer.inside import look
+from picollm.explorer.likeness import likeness
 from picollm.explorer.packing import packed, triangles
 from picollm.explorer.probes import probes
 from picollm.training.checkpoints import load_model, read_config
 
+NOT_MEASURED = Skip("to save time")
 ROLES = [{"layer": 1, "head": 0, "label": "previous", "p": "0.05", "effect": "0.3125"}, {"layer": 0, "head": 1, "label": "first", "p": "0.1", "effect": None}]
 
 
@@ -44,7 +47,7 @@ def opened(side: Callable[..., Side], page: Any, tmp_path: Path) -> Callable[...
     """opened("softmax", "linear") -> the tab that shows the page, and the page's data."""
 
     def show(left: str, right: str, width: int = 1280) -> tuple[Any, dict[str, Any]]:
-        data = collect("pair", [side(left, ROLES if left == "softmax" else None), side(right)])
+        data = collect("pair", [side(left, ROLES if left == "softmax" else None), side(right)], NOT_MEASURED)
         file = tmp_path / "page.html"
         file.write_text(html(data), encoding="utf-8")
         page.set_viewport_size({"width": width, "height": 900})
@@ -70,8 +73,8 @@ PAIRS = [("softmax", "linear"), ("signed", "filters"), ("adder", "adder"), ("wri
 
 @pytest.mark.parametrize(("left", "right"), PAIRS)
 def test_the_page_refers_to_nothing_and_runs_only_what_it_names(side: Callable[..., Side], left: str, right: str) -> None:
-    source = html(collect("pair", [side(left), side(right)]))
-    assert source == html(collect("pair", [side(left), side(right)])), "the same bytes twice"
+    source = html(collect("pair", [side(left), side(right)], NOT_MEASURED))
+    assert source == html(collect("pair", [side(left), side(right)], NOT_MEASURED)), "the same bytes twice"
     assert not re.search(r"https?:|\bsrc=|@import|url\(|<link", source)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', source)
     allowed = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -139,14 +142,14 @@ def test_every_task_has_its_sequences(side: Callable[..., Side]) -> None:
 
 
 def test_what_does_not_fit_is_left_out_and_named(side: Callable[..., Side], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = collect("pair", [side("softmax"), side("linear")])
+    whole = collect("pair", [side("softmax"), side("linear")], NOT_MEASURED)
     monkeypatch.setattr(collecting, "LIMIT", len(json.dumps(whole["probes"][:2], separators=(",", ":"))))
-    few = collect("pair", [side("softmax"), side("linear")])
+    few = collect("pair", [side("softmax"), side("linear")], NOT_MEASURED)
     assert [probe["name"] for probe in few["probes"]] + few["left_out"] == [probe["name"] for probe in whole["probes"]]
     assert "Left out to keep this page small: arithmetic, sequence 1;" in html(few)
     monkeypatch.setattr(collecting, "LIMIT", 10)
     with pytest.raises(UserError, match=r"^pairs\.pair: these models are too large for a page"):
-        collect("pair", [side("softmax"), side("linear")])
+        collect("pair", [side("softmax"), side("linear")], NOT_MEASURED)
 
 
 def test_roles_are_those_of_the_model_that_was_looked_into(tmp_path: Path) -> None:
@@ -289,3 +292,23 @@ def test_the_logit_lens_lists_what_the_model_computes(opened: Callable[..., tupl
     asked = data["probes"][0]["asked"][3]
     assert float(lens.locator(".said p").last.inner_text().split()[-1]) == pytest.approx(float(expected[asked]), abs=6e-5)
     assert lens.locator("[data-place='3'][data-layer='2'] small").inner_text().split()[0] == f"{100 * expected.max():.0f}"
+
+
+def test_layers_are_as_alike_as_they_are(side: Callable[..., Side]) -> None:
+    subject = side("softmax").subject
+    few = replace(subject, options=replace(subject.options, untrained=2))
+    itself, another = likeness(few, few), likeness(few, side("signed").subject)
+    assert not isinstance(itself, Skip)
+    assert not isinstance(another, Skip)
+    assert list(itself) == list(another) == ["embed", "0", "1"]
+    for found in itself.values():
+        assert found["value"] == pytest.approx(1)
+        assert abs(found["permuted"]) < 0.1
+        assert found["n"] >= 8
+    for found in another.values():
+        assert found["low"] <= found["value"] <= found["high"]
+        assert found["value"] < 0.99
+    page = html(collect("pair", [side("softmax"), side("signed")], another))
+    assert f"<td>{another['1']['value']:.3f}</td>" in page
+    assert likeness(side("writer").subject, side("lstm").subject) == Skip("lstm has no attention, and no taps inside its layers")
+    assert "Not measured: to save time." in html(collect("pair", [side("softmax"), side("signed")], NOT_MEASURED))
