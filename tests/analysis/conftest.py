@@ -12,7 +12,7 @@ from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
 from picollm.core.config import parse
 from picollm.core.tokens import open_tokens, write_header, write_split
-from picollm.tasks import numeric, parity, recall, urn
+from picollm.tasks import addition, numeric, parity, recall, urn
 from picollm.tokenizers.chars import Tokenizer
 
 TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
@@ -20,8 +20,8 @@ TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
 
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """{"numeric", "modular", "parity", "recall", "urn", "text"}: a folder with raw/ and tokens/ each."""
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("numeric", "modular", "parity", "recall", "urn", "text")}
+    """{"numeric", "modular", "parity", "recall", "urn", "addition", "text"}: a folder with raw/ and tokens/ each."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("numeric", "modular", "parity", "recall", "urn", "addition", "text")}
     few = {"train": 4, "validation": 4, "test": 4, "long": 4, "long_lengths": [64]}
     for name, task, block in (
         ("numeric", numeric, {"kind": "numeric", "spec": "classic", **few, "test": 600, "long": 100, "long_lengths": [48]}),
@@ -29,6 +29,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("parity", parity, {"kind": "parity", **few}),
         ("recall", recall, {"kind": "recall", **few}),
         ("urn", urn, {"kind": "urn", **few}),
+        ("addition", addition, {"kind": "addition", **few, "test": 200}),
     ):
         config = parse(task.Config, block, f"tasks.{name}")
         task.generate(config, folders[name] / "raw")
@@ -54,3 +55,17 @@ def make(stored: dict[str, Path]) -> Callable[..., Subject]:
         return Subject(model, tokens, stored[data] / "raw", parse(Options, options or {}, "interpret"))
 
     return subject
+
+
+@pytest.fixture(scope="session")
+def silence() -> Callable[[Subject], None]:
+    """silence(subject): all queries and keys become 0, and every score alike."""
+
+    def silenced(subject: Subject) -> None:
+        D = subject.model.config.d_model
+        for block in subject.model.blocks:
+            with torch.no_grad():
+                block.attention.qkv.weight[: 2 * D] = 0
+                block.attention.qkv.bias[: 2 * D] = 0
+
+    return silenced

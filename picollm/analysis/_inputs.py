@@ -1,0 +1,54 @@
+"""What models are shown when a measure needs no labels: sequences of any task, as rows of equal length without padding.
+
+Shapes: N sequences, T tokens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from picollm.analysis import _probes
+from picollm.analysis._drawing import label
+from picollm.analysis._result import Subject
+
+WHOLE = ("addition", "recall")  # tasks whose rows say nothing when they are cut
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    name: str  # of metrics: the family, "text", or the kind of the task
+    ids: np.ndarray  # (N, T), no two rows alike
+    labels: list[str]  # of the first row's tokens
+
+
+def inputs(subject: Subject, most: int) -> list[Input]:
+    """Up to `most` sequences of each of options.sequence_types, or windows of a text, or rows of the test split."""
+    if subject.is_text:
+        ids = np.unique(_probes.windows(subject, most), axis=0)
+        return [Input("text", ids, [label(text) for text in _probes.spellings(subject, ids[0])])]
+    if _probes.families(subject):
+        return [_of_numbers(name, _probes.sequences(subject, name, most)) for name in subject.options.sequence_types]
+    return [_of_numbers(str(subject.tokens.header["kind"]), rows(subject, most))]
+
+
+def mixed(subject: Subject, most: int) -> np.ndarray:
+    """(N, T): the same of every family in one array, up to `most` of each."""
+    families = _probes.families(subject)
+    if families:
+        return np.concatenate([_probes.sequences(subject, name, most) for name in families])
+    return inputs(subject, most)[0].ids
+
+
+def rows(subject: Subject, most: int) -> np.ndarray:
+    """(N, T): rows of the test split, of the length that most of them have, or cut to options.length where a part is a sequence too."""
+    stored = np.asarray(subject.tokens.split(_probes.TEST), np.int64)
+    lengths = (stored != subject.tokens.header["pad"]).sum(1)
+    whole = subject.tokens.header["kind"] in WHOLE
+    T = int(np.bincount(lengths).argmax()) if whole else min(subject.options.length, int(lengths.max()))
+    found = stored[lengths == T if whole else lengths >= T, :T]
+    _, first = np.unique(found, axis=0, return_index=True)
+    return found[np.sort(first)[:most]]
+
+
+def _of_numbers(name: str, ids: np.ndarray) -> Input:
+    return Input(name, ids, [str(token) for token in ids[0]])
