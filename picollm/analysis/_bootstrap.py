@@ -4,21 +4,21 @@ BCa (Efron 1987, "Better bootstrap confidence intervals") where rows may be draw
 miss on the side of the longer tail. Its tails reach as far as those of a t interval (Hesterberg 2015, arXiv 1411.5279):
 resamples vary less than samples do, and with 32 rows 92 intervals in 100 would be right instead of 95.
 
-A likeness between rows, such as CKA, takes a row drawn twice for two rows alike, and has the jackknife that leaves out half
-of them instead (Shao & Wu 1989): the spread over halves is that of the whole.
+A likeness between rows, such as CKA, takes a row drawn twice for two rows alike, and has a jackknife instead, which leaves out
+one of twenty groups of rows at a time (Tukey 1958).
 
 Rows are what was drawn independently: sequences, not the tokens in them. Every interval is of 95 % and holds its value.
 
 Shapes: N rows, R resamples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 RESAMPLES = 1000
-HALVES = 100  # half samples: for a spread, fewer do than for a tail
+GROUPS = 20  # of rows, for a jackknife: for a spread fewer do than for a tail
 TAIL = float(ndtri(0.975))
 SEED = 5
 
@@ -42,20 +42,13 @@ def statistic(of: Statistic, n: int) -> Interval:
     return _bca(of(every), resampled, np.array([of(np.delete(every, row)) for row in range(n)]))
 
 
-def half_samples(of: Statistic, n: int) -> Interval:
-    """The same where no row may come twice: `of(indices)` of all n rows and of random halves of them."""
-    value = of(np.arange(n))
-    found = np.array([of(indices) for indices in halves(n)])
-    size = n - n // 2  # of what a half leaves out
-    spread = float(np.sqrt(((found - value) ** 2).mean() * (n // 2) / size))
-    return {"low": value - TAIL * spread, "high": value + TAIL * spread}
-
-
-def halves(n: int, count: int = HALVES) -> Iterator[np.ndarray]:
-    """`count` times the ascending indices of n // 2 of n rows, the same from run to run."""
-    rng = np.random.Generator(np.random.PCG64([SEED, n]))
-    for _ in range(count):
-        yield np.sort(rng.permutation(n)[: n // 2])
+def jackknife(of: Statistic, n: int) -> Interval:
+    """The same where no row may come twice: `of(indices)` of all n rows, and of all but a group at a time; the t interval of its pseudo-values."""
+    value, groups = of(np.arange(n)), min(n, GROUPS)
+    member = np.random.Generator(np.random.PCG64([SEED, n])).permutation(n) % groups
+    without = np.array([of(np.flatnonzero(member != group)) for group in range(groups)])
+    half = float(stdtrit(groups - 1, 0.975) * np.sqrt((groups - 1) * without.var()))
+    return {"low": value - half, "high": value + half}
 
 
 def _draws(n: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import nn
 from picollm.analysis import _probes
 from picollm.analysis._drawing import CHART, label
 from picollm.analysis._nulls import permutations, untrained
+from picollm.analysis._ranks import standard_ranks
 from picollm.analysis._result import Estimate, Result, Skip, Subject, estimate
 from picollm.models import Model
 from picollm.report.figures import COLOURS, INK
@@ -77,19 +78,11 @@ def principal_components(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def line(scores: np.ndarray, order: np.ndarray) -> Estimate:
     """How well one of the first components follows `order` (N,): the largest absolute rank correlation; the shuffled null chooses its best one too."""
     n = len(order)
-    components = np.stack([_standard_ranks(column) for column in scores[:, :COMPONENTS].T])
-    ranks = _standard_ranks(order)
+    components = np.stack([standard_ranks(column) for column in scores[:, :COMPONENTS].T])
+    ranks = standard_ranks(order)
     found = np.abs(components @ ranks) / n
     null = np.array([np.abs(components @ ranks[shuffle]).max() / n for shuffle in permutations(n, seed=1)])
     return estimate(found.max(), n, {"shuffled": null}, component=int(found.argmax()) + 1)
-
-
-def _standard_ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks with mean 0 and variance 1, equal values sharing theirs."""
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    spread = ranks.std()
-    return np.asarray((ranks - ranks.mean()) / (spread if spread else 1.0))
 
 
 def power(x: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 from torch import Tensor
 
 from picollm.analysis import _probes
@@ -96,6 +97,16 @@ def eta_squared(x: np.ndarray, types: np.ndarray) -> np.ndarray:
     between = (sums**2 / np.maximum(one_hot.sum(-2), 1)[..., None]).sum(-2)
     eta2: np.ndarray = between * np.divide(1, total, out=np.zeros_like(total), where=total > 1e-12 * size)  # below, what is left is rounding
     return eta2
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """The interval of mean(a) - mean(b) of independent rows, two or more each, which vary as they like (Welch 1947)."""
+    parts = [group.var(ddof=1) / len(group) for group in (a, b)]
+    total = sum(parts)
+    freedom = total**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, (a, b), strict=True)) if total else 1.0
+    half = float(stdtrit(freedom, 0.975) * np.sqrt(total))
+    middle = float(a.mean() - b.mean())
+    return {"low": middle - half, "high": middle + half}
 
 
 def halves(types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
