@@ -8,21 +8,18 @@ Shapes: L layers, N sequences, H heads, T tokens; a matrix is (T queries, T keys
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from picollm.analysis import _probes
+from picollm.analysis._attention import measures, shares, uniform
 from picollm.analysis._drawing import HEATMAP, label
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
 from picollm.core import statistics
-from picollm.nn.decoder import attention_matrices
 
-TINY = 1e-12  # a row without any weight stays one
 SEQUENCES = 64  # that the numbers are averaged over
 
 
@@ -35,27 +32,6 @@ class Probe:
     title: str
 
 
-def measures(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """(..., T, T) -> how many tokens back the weight lies on average, and its shares on the previous, the first and the same token (...).
-
-    Averaged over the queries from the second on: the first has but itself to look at.
-    """
-    T = matrices.shape[-1]
-    back = np.arange(T)[:, None] - np.arange(T)
-    rows = matrices[..., 1:, :]
-    return {
-        "distance": (rows * back[1:]).sum(-1).mean(-1),
-        "previous": np.diagonal(matrices, -1, -2, -1).mean(-1),
-        "first": rows[..., 0].mean(-1),
-        "self": np.diagonal(matrices, 0, -2, -1)[..., 1:].mean(-1),
-    }
-
-
-def uniform(T: int) -> np.ndarray:
-    """(T, T): every token so far gets the same weight."""
-    return np.tri(T) / np.arange(1, T + 1)[:, None]
-
-
 def analyse(subject: Subject) -> Result | Skip:
     if subject.without_taps:
         return Skip(subject.without_taps)
@@ -64,20 +40,20 @@ def analyse(subject: Subject) -> Result | Skip:
     if not subject.is_text and not _probes.families(subject):
         return Skip(_probes.NO_TYPES)
     probes = _text(subject) if subject.is_text else _families(subject)
-    fresh = [[{key: value.mean(1) for key, value in measures(_matrices(model, probe.ids)).items()} for probe in probes] for model in untrained(subject)]
+    fresh = [[{key: value.mean(1) for key, value in measures(shares(model, probe.ids)).items()} for probe in probes] for model in untrained(subject)]
     metrics: dict[str, Estimate] = {}
     figures: dict[str, Figure] = {}
     table: list[Row] = []
     arrays: dict[str, np.ndarray] = {}
     for index, probe in enumerate(probes):
-        matrices = _matrices(subject.model, probe.ids)
+        matrices = shares(subject.model, probe.ids)
         flat = measures(uniform(probe.ids.shape[1]))
         for measure, values in measures(matrices).items():  # (L, N, H)
             null = np.stack([model[index][measure] for model in fresh])  # (models, L, H)
             metrics |= _summarise(f"{probe.name}.{measure}", values, null, float(flat[measure]))
             table += _rows({"sequences": probe.name, "measure": measure}, values, null, float(flat[measure]))
         arrays[probe.name] = matrices.mean(1).astype(np.float32)  # (L, H, T, T)
-        example = _matrices(subject.model, probe.example[None])[:, 0]
+        example = shares(subject.model, probe.example[None])[:, 0]
         figures[probe.name] = _draw(example, probe.labels, f"{_kernel(subject.model.config.attention)}, {probe.title}")
     return Result(metrics, figures, {"": table}, {"": arrays})
 
@@ -97,13 +73,6 @@ def _families(subject: Subject) -> list[Probe]:
 def _text(subject: Subject) -> list[Probe]:
     prompt = _probes.prompt(subject)
     return [Probe("text", _probes.windows(subject, SEQUENCES), prompt, [label(text) for text in _probes.spellings(subject, prompt)], "the prompt")]
-
-
-def _matrices(model: Any, ids: np.ndarray) -> np.ndarray:
-    """(N, T) -> (L, N, H, T, T): shares of a row's absolute weight, which some linear kinds give a sign."""
-    sizes = attention_matrices(model, torch.from_numpy(ids).to(model.device)).abs()
-    matrices: np.ndarray = (sizes / sizes.sum(-1, keepdim=True).clamp_min(TINY)).cpu().numpy()
-    return matrices
 
 
 def _summarise(name: str, values: np.ndarray, null: np.ndarray, flat: float) -> dict[str, Estimate]:

@@ -31,7 +31,7 @@ from picollm.analysis._drawing import CHART
 from picollm.analysis._nulls import permutations, untrained
 from picollm.analysis._result import FEWEST_FOR_P, Estimate, Result, Row, Skip, Subject, estimate
 from picollm.analysis._ridge import Ridge, r_squared
-from picollm.analysis.embedding_pca import power, shuffled_power
+from picollm.analysis._spectrum import power, shuffled_power
 from picollm.core.files import read_json
 from picollm.models import Model
 from picollm.nn.taps import Recorder

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picollm.analysis._result import Result, Skip, Subject
-from picollm.analysis.embedding_pca import analyse, line, period, power, principal_components
+from picollm.analysis._spectrum import period, power
+from picollm.analysis.embedding_pca import analyse, line, principal_components
 
 
 def plant(subject: Subject, signal: np.ndarray, noise: float = 0.3) -> None:
