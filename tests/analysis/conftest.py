@@ -12,7 +12,7 @@ from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
 from picollm.core.config import parse
 from picollm.core.tokens import open_tokens, write_header, write_split
-from picollm.tasks import addition, numeric, parity, recall, urn
+from picollm.tasks import addition, numeric, parity, recall, text, urn
 from picollm.tokenizers.chars import Tokenizer
 
 TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
@@ -43,16 +43,28 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def make(stored: dict[str, Path]) -> Callable[..., Subject]:
-    """make(data="text", options={...}, n_layer=1, ...): a subject whose model has fresh weights."""
+def fables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of annotated stories, which take seconds: only for those that ask."""
+    folder = tmp_path_factory.mktemp("fables")
+    tokenizer = {"kind": "bpe", "vocab_size": 400}
+    config = parse(text.Config, {"kind": "text", "source": "fables", "stories": 240, "validation": 0.05, "test": 0.5, "tokenizer": tokenizer}, "tasks.fables")
+    text.generate(config, folder / "raw")
+    text.tokenize(config, folder / "raw", folder / "tokens")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make(stored: dict[str, Path], request: pytest.FixtureRequest) -> Callable[..., Subject]:
+    """make(data="text", options={...}, n_layer=1, ...): a subject whose model has fresh weights; data="fables" too."""
 
     def subject(data: str = "numeric", options: dict[str, object] | None = None, **block: object) -> Subject:
-        tokens = open_tokens(stored[data] / "tokens")
+        folder = stored[data] if data in stored else request.getfixturevalue(data)
+        tokens = open_tokens(folder / "tokens")
         small = {"d_model": 32, **({} if "kind" in block else {"kind": "transformer", "n_head": 2}), **block}
         with torch.random.fork_rng():
             torch.manual_seed(100)
             model = models.build(small, tokens.vocab_size, "model").eval()
-        return Subject(model, tokens, stored[data] / "raw", parse(Options, options or {}, "interpret"))
+        return Subject(model, tokens, folder / "raw", parse(Options, options or {}, "interpret"))
 
     return subject
 
