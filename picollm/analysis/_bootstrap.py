@@ -44,11 +44,16 @@ def statistic(of: Statistic, n: int) -> Interval:
 
 def jackknife(of: Statistic, n: int) -> Interval:
     """The same where no row may come twice: `of(indices)` of all n rows, and of all but a group at a time; the t interval of its pseudo-values."""
+    return jackknives(lambda rows: np.array([of(rows)]), n)[0]
+
+
+def jackknives(of: Callable[[np.ndarray], np.ndarray], n: int) -> list[Interval]:
+    """Of several statistics that are computed together: `of(indices)` -> (K,)."""
     value, groups = of(np.arange(n)), min(n, GROUPS)
     member = np.random.Generator(np.random.PCG64([SEED, n])).permutation(n) % groups
-    without = np.array([of(np.flatnonzero(member != group)) for group in range(groups)])
-    half = float(stdtrit(groups - 1, 0.975) * np.sqrt((groups - 1) * without.var()))
-    return {"low": value - half, "high": value + half}
+    without = np.stack([of(np.flatnonzero(member != group)) for group in range(groups)])
+    half = stdtrit(groups - 1, 0.975) * np.sqrt((groups - 1) * without.var(0))
+    return [{"low": float(low), "high": float(high)} for low, high in zip(value - half, value + half, strict=True)]
 
 
 def _draws(n: int) -> np.ndarray:

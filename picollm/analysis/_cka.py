@@ -9,6 +9,7 @@ Shapes: N inputs, D features of a layer, L layers of a model, the embedding incl
 
 import numpy as np
 
+from picollm.analysis._nulls import permutations
 from picollm.analysis._states import residual_sites, states
 from picollm.models import Model
 
@@ -32,11 +33,21 @@ def centred(matrix: np.ndarray) -> np.ndarray:
     return np.asarray((matrix - (rows + rows.swapaxes(-1, -2)) / (n - 2) + total / ((n - 1) * (n - 2))) * (1 - np.eye(n)))
 
 
+def unit(matrices: np.ndarray) -> np.ndarray:
+    """Gram matrices (L, N, N) -> the same, U-centred and of length 1; 0 for a layer that holds all inputs alike."""
+    matrices = centred(matrices)
+    return np.asarray(matrices / np.maximum(np.linalg.norm(matrices, axis=(1, 2), keepdims=True), np.finfo(float).tiny))
+
+
 def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Gram matrices (L, N, N) and (M, N, N) -> CKA (L, M); 0 for a layer that holds all inputs alike."""
-    a, b = (centred(matrices).reshape(len(matrices), -1) for matrices in (a, b))
-    a, b = (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(float).tiny) for flat in (a, b))
-    return np.asarray(a @ b.T)
+    """Gram matrices (L, N, N) and (M, N, N) -> CKA (L, M)."""
+    return np.tensordot(unit(a), unit(b), ((1, 2), (1, 2)))
+
+
+def permuted(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The same with the inputs of `b` in random orders, which leaves nothing to be alike but chance -> (SHUFFLES, L, M)."""
+    a, b = unit(a), unit(b)
+    return np.stack([np.tensordot(a, b[:, order[:, None], order], ((1, 2), (1, 2))) for order in permutations(a.shape[1], SEED)])
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float:

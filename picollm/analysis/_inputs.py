@@ -11,6 +11,7 @@ from picollm.analysis import _probes
 from picollm.analysis._drawing import label
 from picollm.analysis._result import Subject
 
+MANY = 5  # families in a numeric task: as many sequences of a task without
 WHOLE = ("addition", "recall")  # tasks whose rows say nothing when they are cut
 
 
@@ -32,11 +33,11 @@ def inputs(subject: Subject, most: int) -> list[Input]:
 
 
 def mixed(subject: Subject, most: int) -> np.ndarray:
-    """(N, T): the same of every family in one array, up to `most` of each."""
-    families = _probes.families(subject)
+    """(N, T): up to `most` sequences of every family in one array; of a task without families as many in all."""
+    families = [] if subject.is_text else _probes.families(subject)
     if families:
         return np.concatenate([_probes.sequences(subject, name, most) for name in families])
-    return inputs(subject, most)[0].ids
+    return inputs(subject, MANY * most)[0].ids
 
 
 def rows(subject: Subject, most: int) -> np.ndarray:

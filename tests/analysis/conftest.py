@@ -1,6 +1,7 @@
 """A small stored task of each kind, and tiny untrained models to look into."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from picollm.core.config import parse
 from picollm.core.tokens import open_tokens, write_header, write_split
 from picollm.tasks import addition, numeric, parity, recall, text, urn
 from picollm.tokenizers.chars import Tokenizer
+from picollm.training.checkpoints import save_model
 
 TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
 
@@ -81,3 +83,14 @@ def silence() -> Callable[[Subject], None]:
                 block.attention.qkv.bias[: 2 * D] = 0
 
     return silenced
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """saved("seed1", model, step=3): the folder of a checkpoint."""
+
+    def save(name: str, model: models.Model, **facts: object) -> Path:
+        save_model(tmp_path / name, model, {"model": asdict(model.config), **facts})
+        return tmp_path / name
+
+    return save

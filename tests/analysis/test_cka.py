@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picollm.analysis._cka import between, centred, cka, gram, grams
+from picollm.analysis._cka import between, centred, cka, gram, grams, permuted
 from picollm.analysis._result import Subject
 
 
@@ -62,6 +62,14 @@ def test_a_layer_that_never_changes_is_like_nothing() -> None:
     assert cka(np.ones((8, 3)), np.random.default_rng(0).normal(size=(8, 3))) == 0
     with pytest.raises(AssertionError, match="3 inputs"):
         centred(gram(np.eye(3)))
+
+
+def test_inputs_in_another_order_are_not_alike() -> None:
+    x = np.random.default_rng(2).normal(size=(64, 16))
+    found = permuted(gram(x)[None], gram(x)[None])
+    assert found.shape == (200, 1, 1)
+    assert abs(found.mean()) < 0.01
+    assert found.max() < 0.3
 
 
 def test_layers_of_two_models(make: Callable[..., Subject]) -> None:
