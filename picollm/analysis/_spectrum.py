@@ -5,18 +5,23 @@ Shapes: N values, D model width.
 
 import numpy as np
 
+from picollm.analysis import _bootstrap
 from picollm.analysis._nulls import permutations
-from picollm.analysis._result import Estimate, estimate
 
 
 def power(x: np.ndarray) -> np.ndarray:
     """x (N, D) -> the share of the variance over its rows at each frequency (N // 2,), from one turn in N rows upwards."""
+    parts = _parts(x).sum(1)
+    return np.asarray(parts / max(parts.sum(), np.finfo(float).tiny))
+
+
+def _parts(x: np.ndarray) -> np.ndarray:
+    """(N, D) -> (N // 2, D): the power of each dimension."""
     n = len(x)
     x = x - x.mean(0)
     frequencies = np.arange(1, n // 2 + 1)
     waves = np.exp(-2j * np.pi * np.outer(frequencies, np.arange(n)) / n)
-    parts = (np.abs(waves @ x) ** 2).sum(1) * np.where(2 * frequencies == n, 1, 2)  # all but a wave that just alternates have a mirror image
-    return np.asarray(parts / max(parts.sum(), np.finfo(float).tiny))
+    return np.asarray(np.abs(waves @ x) ** 2 * np.where(2 * frequencies == n, 1, 2)[:, None])  # all but a wave that just alternates have a mirror image
 
 
 def shuffled_power(x: np.ndarray) -> np.ndarray:
@@ -24,13 +29,17 @@ def shuffled_power(x: np.ndarray) -> np.ndarray:
     return np.stack([power(x[shuffle]) for shuffle in permutations(len(x), seed=2)])
 
 
-def period(x: np.ndarray) -> tuple[Estimate, np.ndarray, float]:
-    """The strongest frequency over the values: x (N, D) -> its share, all shares (N // 2,) from one turn upwards, and the height that
-    the highest share of shuffled values stays below in 95 % of cases.
+def strongest(x: np.ndarray) -> tuple[int, float, _bootstrap.Interval]:
+    """The frequency with the most power, from 1 up, its share, and the interval of that over the D dimensions, the frequency staying what it is.
 
     A number line is no period, yet has power at one turn.
     """
-    found, null = power(x), shuffled_power(x).max(1)
-    frequency = int(found.argmax()) + 1
-    result = estimate(found.max(), len(x), {"shuffled": null}, frequency=frequency, period=len(x) / frequency)
-    return result, found, float(np.quantile(null, 0.95))
+    shares = power(x)
+    frequency = int(shares.argmax()) + 1
+    return frequency, float(shares.max()), interval(x, np.array([frequency]))
+
+
+def interval(x: np.ndarray, frequencies: np.ndarray) -> _bootstrap.Interval:
+    """Of what some frequencies, from 1 up, share. A dimension is what is drawn: all values are there, and none is a sample."""
+    parts = _parts(x)
+    return _bootstrap.ratio(parts[frequencies - 1].sum(0), parts.sum(0))

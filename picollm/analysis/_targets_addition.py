@@ -5,7 +5,7 @@ Shapes: N problems, T tokens, K operands, W columns, A digits of the answer, M p
 
 import numpy as np
 
-from picollm.analysis._probes import TEST
+from picollm.analysis import _inputs
 from picollm.analysis._result import Subject
 from picollm.analysis._target import Target
 
@@ -15,14 +15,9 @@ def columns(subject: Subject, most: int) -> tuple[np.ndarray, dict[str, Target]]
 
     The type of a token is itself and its column: of the ten digits alone a probe would learn any labels by heart.
     """
-    c, pad = subject.tokens.header["tokenizer"]["addition"], subject.tokens.header["pad"]
-    stored, asked = (np.asarray(subject.tokens.split(name), np.int64) for name in (TEST, f"{TEST}.targets"))
-    lengths = (stored != pad).sum(1)
-    chosen = np.flatnonzero(lengths == np.bincount(lengths).argmax())
-    T = int(lengths[chosen[0]])
-    ids, first = np.unique(stored[chosen, :T], axis=0, return_index=True)
-    order = np.argsort(first)[:most]
-    ids, asked = ids[order], asked[chosen[first[order]], :T]
+    c = subject.tokens.header["tokenizer"]["addition"]
+    ids, asked = _inputs.rows(subject, most)
+    T = ids.shape[1]
     base, reverse = int(c.get("base", 10)), c.get("order", "reversed") == "reversed"
     digits = np.stack([_digits(row, base, int(c.get("operands", 2)), T, reverse) for row in ids])  # (N, K, T): as many columns as will ever do
     carry, sums = carries(digits, base)

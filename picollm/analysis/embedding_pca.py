@@ -1,8 +1,8 @@
 """How a model lays out its vocabulary: principal components of the token embeddings, a number line, periods.
 
-A line or a period is a number here: the rank correlation of a component with the value, and the share of one frequency
-in the Fourier power over the values (as in Nanda et al. 2023, arXiv 2301.05217), each against shuffled values. In a
-text, how often a token occurs takes the place of its value.
+A line or a period is a number here: the rank correlation of a component with the value, that of all distances with all
+differences (Mantel 1967), and the share of one frequency in the Fourier power over the values (as in Nanda et al. 2023, arXiv
+2301.05217), each against shuffled values and untrained models. In a text, how often a token occurs takes the place of its value.
 
 Shapes: N tokens, D model width.
 """
@@ -14,17 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
-from picollm.analysis import _probes
+from picollm.analysis import _bootstrap, _probes, _spectrum, _verdicts
 from picollm.analysis._drawing import CHART, label
-from picollm.analysis._nulls import permutations, untrained
-from picollm.analysis._ranks import standard_ranks
-from picollm.analysis._result import Estimate, Result, Skip, Subject, estimate
-from picollm.analysis._spectrum import period
-from picollm.models import Model
+from picollm.analysis._embeddings import COMPONENTS, Distances, embeddings, on_a_line, ordered, principal_components, shuffled_line
+from picollm.analysis._nulls import untrained
+from picollm.analysis._result import Claim, Estimate, Result, Skip, Subject, estimate
 from picollm.report.figures import COLOURS, INK
 
-NUMBERS = ("numeric", "urn")  # tasks whose ids are the values that they stand for
-COMPONENTS = 3  # where a line is looked for: in texts the first component is often something else
 SHOWN = 10  # components whose share is drawn
 DRAWN, NAMED = 1500, 40  # tokens of a text, the most frequent ones: as points and rows of the table, and with their spelling
 
@@ -32,58 +28,65 @@ DRAWN, NAMED = 1500, 40  # tokens of a text, the most frequent ones: as points a
 def analyse(subject: Subject) -> Result | Skip:
     if not isinstance(getattr(subject.model, "embed", None), nn.Embedding):
         return Skip(f"{subject.model.config.kind} has no table of token embeddings")
-    if not subject.is_text and subject.tokens.header["kind"] not in NUMBERS:
+    tokens = ordered(subject)
+    if tokens is None:
         return Skip("the ids of this task are names, not numbers")
-    if subject.is_text:
-        counts = _probes.token_counts(subject)
-        ids = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]  # tokens that never occur still have their random first weights
-        order, names = np.log10(counts[ids]), _probes.spellings(subject, ids[:DRAWN])
-        axis, meaning = "frequency", "occurrences in the training text (log10)"
-    else:
-        pad = subject.tokens.header["tokenizer"]["pad"]
-        ids = np.array([token for token in range(subject.model.vocab_size) if token != pad])
-        order, names = ids.astype(np.float64), [str(value) for value in ids[:DRAWN]]
-        axis, meaning = "number", "value"
-
-    x = _embeddings(subject.model, ids)
+    ids, order = tokens
+    names = _probes.spellings(subject, ids[:DRAWN]) if subject.is_text else [str(value) for value in ids[:DRAWN]]
+    axis, meaning = ("frequency", "occurrences in the training text (log10)") if subject.is_text else ("number", "value")
+    x = embeddings(subject.model, ids)
     scores, shares = principal_components(x)
-    fresh = np.array([principal_components(_embeddings(model, ids))[1][:2].sum() for model in untrained(subject)])
-    metrics = {"explained_by_two": estimate(shares[:2].sum(), len(ids), {"untrained": fresh}), f"{axis}_line": line(scores, order)}
+    fresh = [embeddings(model, ids) for model in untrained(subject)]
+    metrics = _laid_out(x, order, fresh, axis)
     table = [
         {"id": int(token), "token": name, **{f"pc{c + 1}": score for c, score in enumerate(row)}}
         for token, name, row in zip(ids[:DRAWN], names, scores[:DRAWN, :COMPONENTS], strict=True)
     ]
+    what = "values" if axis == "number" else "how often tokens occur"
+    lines = {
+        f"{axis}_line": f"The rank correlation of {what} with a component of the embeddings",
+        "mantel": f"The correlation of distances between embeddings with {what}",
+    }
+    claims = [_verdicts.against(sentence, name, metrics[name], "shuffled", "shuffled tokens") for name, sentence in lines.items()]
     if subject.is_text:
-        figure = _draw(scores, shares, order, names, meaning, None)
-        return Result(metrics, {"": figure}, {"": table})
-    metrics["period"], power, threshold = period(x)
+        return Result(metrics, {"": _draw(scores, shares, order, names, meaning, None)}, {"": table}, claims=claims)
+    metrics["period"], power, threshold = period(x, fresh)
     figure = _draw(scores, shares, order, names, meaning, (power, threshold))
     spectrum = [{"frequency": k, "share": share} for k, share in enumerate(power, 1)]
-    return Result(metrics, {"": figure}, {"": table, "spectrum": spectrum})
+    claims.append(_claim(metrics["period"]))
+    return Result(metrics, {"": figure}, {"": table, "spectrum": spectrum}, claims=claims)
 
 
-def _embeddings(model: Model, ids: np.ndarray) -> np.ndarray:
-    """(N, D), in double precision."""
-    assert isinstance(model.embed, nn.Embedding)
-    return np.asarray(model.embed.weight.detach().cpu().numpy()[ids], np.float64)
+def _laid_out(x: np.ndarray, order: np.ndarray, fresh: list[np.ndarray], axis: str) -> dict[str, Estimate]:
+    """What two components explain, and whether tokens lie in the order of `order`, by a component and by their distances."""
+    scores, shares = principal_components(x)
+    others = [principal_components(other) for other in fresh]
+    parts = (scores**2).sum(1)
+    explained = np.array([of[:2].sum() for _, of in others])
+    best, value, ends = on_a_line(scores, order)
+    nulls = {"shuffled": shuffled_line(scores, order), "untrained": np.array([on_a_line(other, order)[1] for other, _ in others])}
+    distances = Distances(x, order)
+    apart = {"shuffled": distances.shuffled(), "untrained": np.array([Distances(other, order).correlation() for other in fresh])}
+    return {
+        "explained_by_two": estimate(shares[:2].sum(), len(x), {"untrained": explained}, **_bootstrap.ratio((scores[:, :2] ** 2).sum(1), parts)),
+        f"{axis}_line": estimate(value, len(x), nulls, **ends, component=best + 1),
+        "mantel": estimate(distances.correlation(), distances.n, apart, **distances.interval()),
+    }
 
 
-def principal_components(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) -> the scores (N, D) and the share of variance (D,) of each component, largest first."""
-    x = x - x.mean(0)
-    _, variance, axes = np.linalg.svd(x.T @ x, hermitian=True)  # of the (D, D) scatter: a vocabulary may have 50,000 rows
-    sign = np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(1)] < 0, -1, 1)  # else the sign were the library's mood
-    return x @ (axes * sign[:, None]).T, variance / max(variance.sum(), np.finfo(float).tiny)
+def period(x: np.ndarray, fresh: list[np.ndarray]) -> tuple[Estimate, np.ndarray, float]:
+    """The strongest frequency over the values: x (N, D) -> its share, all shares (N // 2,) from one turn upwards, and the height that
+    the highest share of shuffled values stays below in 95 % of cases."""
+    frequency, share, ends = _spectrum.strongest(x)
+    null = _spectrum.shuffled_power(x).max(1)
+    nulls = {"shuffled": null, **({"untrained": np.array([_spectrum.power(other).max() for other in fresh])} if fresh else {})}
+    result = estimate(share, len(x), nulls, **ends, frequency=frequency, period=len(x) / frequency)
+    return result, _spectrum.power(x), float(np.quantile(null, 0.95))
 
 
-def line(scores: np.ndarray, order: np.ndarray) -> Estimate:
-    """How well one of the first components follows `order` (N,): the largest absolute rank correlation; the shuffled null chooses its best one too."""
-    n = len(order)
-    components = np.stack([standard_ranks(column) for column in scores[:, :COMPONENTS].T])
-    ranks = standard_ranks(order)
-    found = np.abs(components @ ranks) / n
-    null = np.array([np.abs(components @ ranks[shuffle]).max() / n for shuffle in permutations(n, seed=1)])
-    return estimate(found.max(), n, {"shuffled": null}, component=int(found.argmax()) + 1)
+def _claim(found: Estimate) -> Claim:
+    sentence = "The largest share of the embeddings' variance at one frequency, with a period of {period:period} values,"
+    return _verdicts.against(sentence, "period", found, "shuffled", "shuffled values")
 
 
 def _draw(scores: np.ndarray, shares: np.ndarray, order: np.ndarray, names: list[str], meaning: str, spectrum: tuple[np.ndarray, float] | None) -> Figure:

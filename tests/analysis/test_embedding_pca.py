@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from picollm.analysis._embeddings import Distances, on_a_line, principal_components
 from picollm.analysis._result import Result, Skip, Subject
-from picollm.analysis._spectrum import period, power
-from picollm.analysis.embedding_pca import analyse, line, principal_components
+from picollm.analysis._spectrum import power
+from picollm.analysis.embedding_pca import analyse, period
 
 
 def plant(subject: Subject, signal: np.ndarray, noise: float = 0.3) -> None:
@@ -58,6 +59,17 @@ def test_planted_period_is_found(make: Callable[..., Subject]) -> None:
     assert found["number_line"]["shuffled_p"] > 0.05
 
 
+def test_distances_along_a_curve() -> None:
+    """Three quarters of a circle: near values are near, and far ones far, in whatever direction."""
+    angle = np.linspace(0, 1.5 * np.pi, 60)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    distances = Distances(circle, np.arange(60.0))
+    assert distances.correlation() > 0.9
+    assert distances.shuffled().max() < 0.3
+    ends = distances.interval()
+    assert ends["low"] <= distances.correlation() <= ends["high"]
+
+
 def test_padding_is_left_out(make: Callable[..., Subject]) -> None:
     subject = make()
     plant(subject, np.linspace(-2, 2, 127))
@@ -69,7 +81,7 @@ def test_padding_is_left_out(make: Callable[..., Subject]) -> None:
 
 def test_power_of_a_wave_lies_on_its_frequency() -> None:
     angle = 2 * np.pi * 4 * np.arange(60) / 60
-    estimate, shares, threshold = period(np.stack([np.cos(angle), np.sin(angle)], 1))
+    estimate, shares, threshold = period(np.stack([np.cos(angle), np.sin(angle)], 1), [])
     assert np.isclose(shares[3], 1)
     assert np.isclose(shares.sum(), 1)
     assert len(shares) == 30
@@ -93,9 +105,10 @@ def test_line_against_scipy() -> None:
     rng = np.random.default_rng(3)
     scores, order = rng.normal(size=(50, 4)), rng.integers(0, 9, 50).astype(float)  # with ties
     expected = [abs(spearmanr(scores[:, c], order).statistic) for c in range(3)]
-    found = line(scores, order)
-    assert np.isclose(found["value"], max(expected), atol=1e-6)
-    assert found["component"] == np.argmax(expected) + 1
+    best, value, ends = on_a_line(scores, order)
+    assert np.isclose(value, max(expected))
+    assert best == np.argmax(expected)
+    assert ends["low"] <= value <= ends["high"]
 
 
 @given(st.integers(2, 12), st.integers(1, 8), st.integers(0, 2**32 - 1))
