@@ -17,6 +17,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
+from picollm.core import statistics
+
 RESAMPLES = 1000
 GROUPS = 20  # of rows, for a jackknife: for a spread fewer do than for a tail
 TAIL = float(ndtri(0.975))
@@ -35,10 +37,22 @@ def ratio(top: np.ndarray, bottom: np.ndarray | None = None) -> Interval:
     return _bca(float(_quotient(top.sum(), bottom.sum())), _quotient(counts @ top, counts @ bottom), without)
 
 
-def statistic(of: Statistic, n: int) -> Interval:
-    """Of any statistic of n rows: `of(indices (n,))`, in which rows may come twice."""
+def share(right: np.ndarray, counts: np.ndarray | None = None) -> Interval:
+    """Of a ratio between 0 and 1. Where all of it is right, or nothing, resamples do not differ: there every row is a coin (Clopper & Pearson 1934)."""
+    right = np.asarray(right, np.float64)
+    whole = float(len(right) if counts is None else counts.sum())
+    if right.sum() in (0.0, whole):
+        exact = statistics.proportion(len(right) if right.sum() else 0, len(right))
+        return {"low": exact["low"], "high": exact["high"]}
+    return ratio(right, counts)
+
+
+def statistic(of: Statistic, n: int, strata: np.ndarray | None = None) -> Interval:
+    """Of any statistic of n rows: `of(indices (n,))`, in which rows may come twice; with `strata` (n,) as many of each as there are."""
     every = np.arange(n)
-    resampled = np.array([of(indices) for indices in _draws(n)])
+    groups = [every] if strata is None else [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    draws = np.concatenate([group[_draws(len(group))] for group in groups], 1)
+    resampled = np.array([of(indices) for indices in draws])
     return _bca(of(every), resampled, np.array([of(np.delete(every, row)) for row in range(n)]))
 
 

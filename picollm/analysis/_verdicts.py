@@ -11,7 +11,7 @@ def side(found: Estimate, null: str) -> str | None:
 
 
 def against(sentence: str, name: str, found: Estimate, null: str, who: str) -> Claim:
-    """The sentence, and where the number stands to a null: `who` gives it, as in "untrained models"."""
+    """The sentence, the number with its interval, and where it stands to a null: `who` gives that, as in "untrained models"."""
     where = side(found, null)
     verdict = f"{where} what {who} give" if where else f"no more than what {who} give: tested, not found"
-    return Claim(f"{sentence} is {{{name}:value}}, {verdict} ({{{name}:{null}_low}} to {{{name}:{null}_high}}).")
+    return Claim(f"{sentence} is {{{name}:value}} ({{{name}:low}} to {{{name}:high}}), {verdict} ({{{name}:{null}_low}} to {{{name}:{null}_high}}).")

@@ -1,30 +1,35 @@
-"""Which MLP neurons tell the sequence types apart: the share of a neuron's variance that lies between types (eta squared).
+"""Which MLP neurons tell the sequence types apart, and whether a model needs them for the type they answer to.
 
-Neurons are chosen on one half of the sequences and judged on the other: the best of 500 looks selective on the data it was
-chosen on, whatever it does. Two nulls: shuffled types, and untrained models, whose neurons see different tokens too.
+Two measures: the share of a neuron's variance that lies between types (eta squared), and how often it is more active on a
+sequence of one type than on another (the area under the ROC curve). Neurons are chosen on one half of the sequences and
+judged on the other: the best of 500 looks selective on the data it was chosen on, whatever it does. Two nulls: shuffled types,
+and untrained models, whose neurons see different tokens too.
+
+A selective neuron may do nothing. So the most selective ones of every type are held at their mean: does that raise the loss on
+their type more than on the others, and more than holding random neurons does?
 
 Shapes: N sequences, K types, F neurons of a layer, L layers.
 """
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
-from torch import Tensor
 
-from picollm.analysis import _probes
+from picollm.analysis import _bootstrap, _probes, _verdicts
 from picollm.analysis._drawing import CHART, HEATMAP
+from picollm.analysis._neurons import activations, difference, eta_squared, losses
 from picollm.analysis._nulls import permutations, untrained
-from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
-from picollm.models import Model
+from picollm.analysis._ranks import area
+from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
+from picollm.core import statistics
 from picollm.report.figures import INK
 
 PER_TYPE = 64  # sequences
 DRAWN = 40  # neurons a layer
 FEWEST = 4  # sequences of a type: two in each half
-BATCH = 64
 LEVEL = 0.99  # of the shuffled null, above which a neuron counts as selective
+HELD = 8  # neurons of each type, of all layers
+RANDOM = 19  # sets of as many neurons: fewer could give no p of 0.05
 SEED = 3
 
 
@@ -43,29 +48,33 @@ def analyse(subject: Subject) -> Result | Skip:
     types = np.repeat(np.arange(len(names)), [len(group) for group in groups])
     ids, split = np.concatenate(groups), halves(types)
     fresh = [[_Layer(x, types, split) for x in activations(model, ids)] for model in untrained(subject)]
-    layers = [_Layer(x, types, split) for x in activations(subject.model, ids)]
+    found = activations(subject.model, ids)
+    layers = [_Layer(x, types, split) for x in found]
 
     metrics: dict[str, Estimate] = {}
     table: list[Row] = []
+    claims: list[Claim] = []
     for number, layer in enumerate(layers):
-        null = [model[number] for model in fresh]
-        selective = [(one.judged > one.threshold).sum() for one in (layer, *null)]
-        nulls = {"shuffled": (layer.shuffled > layer.threshold).sum(1), "untrained": np.array(selective[1:])}
-        metrics[f"{number}.selective"] = estimate(selective[0], len(layer.judged), nulls)
-        best = layer.ranking[0]
-        nulls = {"shuffled": layer.shuffled[:, best], "untrained": np.array([one.judged[one.ranking[0]] for one in null])}
-        metrics[f"{number}.best"] = estimate(layer.judged[best], len(split[1]), nulls, neuron=int(best))
+        metrics |= {f"{number}.{name}": value for name, value in _scores(layer, [model[number] for model in fresh]).items()}
+        claims.append(_claim(number, names[layer.pair[0]], metrics[f"{number}.area"]))
         table += [
             {"layer": number, "neuron": neuron, "chosen_by": layer.chosen[neuron], "eta2": layer.judged[neuron], "highest": names[layer.z[:, neuron].argmax()]}
             | {f"z_{name}": z for name, z in zip(names, layer.z[:, neuron], strict=True)}
+            | {f"area_{name}": value for name, value in zip(names, layer.areas[:, neuron], strict=True)}
             for neuron in layer.ranking[:DRAWN]
         ]
+    for kind, value in enumerate(_held(subject, layers, ids[split[1]], types[split[1]], found[:, split[0]].mean(1))):
+        name = f"held.{names[kind]}"
+        metrics[name] = value
+        sentence = f"Holding {{{name}:neurons}} neurons that answer to {names[kind]} sequences: the rise of the loss there, less that on others,"
+        claims.append(_verdicts.against(sentence, name, value, "random", "random neurons"))
     arrays = {"chosen": [one.chosen for one in layers], "eta2": [one.judged for one in layers], "means": [one.means for one in layers]}
     return Result(
         metrics,
         {"neurons": _draw_neurons(layers, names), "eta2": _draw_distribution(layers, fresh)},
         {"": table},
         {"": {name: np.stack(values).astype(np.float32) for name, values in arrays.items()}},
+        claims,
     )
 
 
@@ -75,6 +84,11 @@ class _Layer:
     def __init__(self, x: np.ndarray, types: np.ndarray, split: tuple[np.ndarray, np.ndarray]) -> None:
         first, second = split
         x, held, held_types = x[first], x[second], types[second]
+        kinds = np.arange(types.max() + 1)[:, None]
+        self.held, self.types = held, held_types
+        self.candidates = area(x, types[first] == kinds)  # (K, F)
+        self.areas = area(held, held_types == kinds)  # (K, F)
+        self.pair = tuple(int(place) for place in np.unravel_index(self.candidates.argmax(), self.candidates.shape))  # type and neuron
         self.chosen = eta_squared(x, types[first])  # (F,)
         self.ranking = np.argsort(-self.chosen, kind="stable")
         self.judged = eta_squared(held, held_types)  # (F,)
@@ -87,26 +101,58 @@ class _Layer:
         self.z = (self.means - centre) / np.where(spread > 0, spread, 1.0)  # (K, F)
 
 
-def eta_squared(x: np.ndarray, types: np.ndarray) -> np.ndarray:
-    """x (N, F), types (..., N) from 0 up -> (..., F) in 0..1; 0 for a neuron that never changes."""
-    size = (x**2).sum(0)
-    x = x - x.mean(0)
-    total = (x**2).sum(0)
-    one_hot = np.eye(types.max() + 1)[types]  # (..., N, K)
-    sums = np.swapaxes(one_hot, -1, -2) @ x  # (..., K, F)
-    between = (sums**2 / np.maximum(one_hot.sum(-2), 1)[..., None]).sum(-2)
-    eta2: np.ndarray = between * np.divide(1, total, out=np.zeros_like(total), where=total > 1e-12 * size)  # below, what is left is rounding
-    return eta2
+def _scores(layer: _Layer, fresh: list[_Layer]) -> dict[str, Estimate]:
+    """How many neurons are selective; the best by either measure."""
+    F, n = len(layer.judged), len(layer.held)
+    selective = [int((one.judged > one.threshold).sum()) for one in (layer, *fresh)]
+    share = statistics.proportion(selective[0], F)
+    counts = {"shuffled": (layer.shuffled > layer.threshold).sum(1), "untrained": np.array(selective[1:])}
+    best, (kind, answering) = layer.ranking[0], layer.pair
+    eta = {"shuffled": layer.shuffled[:, best], "untrained": np.array([one.judged[one.ranking[0]] for one in fresh])}
+    x, is_kind = layer.held[:, [answering]], layer.types == kind
+    orders = np.stack([is_kind[order] for order in permutations(n, SEED)])
+    areas = {"shuffled": area(x, orders)[:, 0], "untrained": np.array([one.areas[one.pair] for one in fresh])}
+    of_best = _bootstrap.statistic(lambda rows: float(eta_squared(layer.held[rows][:, [best]], layer.types[rows])[0]), n, layer.types)
+    value = float(layer.areas[layer.pair])
+    if value in (0, 1):  # as good as the rarer of the two kinds can tell
+        rarer = int(min(is_kind.sum(), n - is_kind.sum()))
+        of_area = _bootstrap.share(np.full(rarer, value))
+    else:
+        of_area = _bootstrap.statistic(lambda rows: float(area(x[rows], is_kind[rows])[0]), n, layer.types)
+    return {
+        "selective": estimate(selective[0], F, counts, low=share["low"] * F, high=share["high"] * F),
+        "best": estimate(layer.judged[best], n, eta, **of_best, neuron=int(best)),
+        "area": estimate(value, n, areas, **of_area, neuron=answering, type=kind),
+    }
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """The interval of mean(a) - mean(b) of independent rows, two or more each, which vary as they like (Welch 1947)."""
-    parts = [group.var(ddof=1) / len(group) for group in (a, b)]
-    total = sum(parts)
-    freedom = total**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, (a, b), strict=True)) if total else 1.0
-    half = float(stdtrit(freedom, 0.975) * np.sqrt(total))
-    middle = float(a.mean() - b.mean())
-    return {"low": middle - half, "high": middle + half}
+def _held(subject: Subject, layers: list[_Layer], ids: np.ndarray, types: np.ndarray, means: np.ndarray) -> list[Estimate]:
+    """For every type: by how much more the loss on it rises than that on others when the HELD neurons that answer to it most are held at `means` (L, F)."""
+    F = means.shape[1]
+    held = min(HELD, means.size)
+    before = losses(subject.model, ids)
+
+    def rise(places: np.ndarray) -> np.ndarray:
+        """(N,), places count through all layers."""
+        return losses(subject.model, ids, [(int(place) // F, int(place) % F) for place in places], means) - before
+
+    rng = np.random.Generator(np.random.PCG64(SEED))
+    random = [rise(rng.permutation(means.size)[:held]) for _ in range(RANDOM)]
+    result = []
+    for kind in range(types.max() + 1):
+        answering = np.argsort(-np.concatenate([layer.candidates[kind] for layer in layers]), kind="stable")[:held]
+        inside, found = types == kind, rise(answering)
+        null = np.array([one[inside].mean() - one[~inside].mean() for one in random])
+        value = found[inside].mean() - found[~inside].mean()
+        facts = {"own": float(found[inside].mean()), "others": float(found[~inside].mean()), "neurons": held}
+        result.append(estimate(value, int(inside.sum()), {"random": null}, **difference(found[inside], found[~inside]), **facts))
+    return result
+
+
+def _claim(layer: int, name: str, found: Estimate) -> Claim:
+    metric = f"{layer}.area"
+    sentence = f"Neuron {{{metric}:neuron}}, which answers to {name} sequences in the half it was chosen on, is more active on them in the other half: the area"
+    return _verdicts.against(sentence, metric, found, "untrained", "untrained models")
 
 
 def halves(types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,23 +164,6 @@ def halves(types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first.append(members[::2])
         second.append(members[1::2])
     return np.concatenate(first), np.concatenate(second)
-
-
-def activations(model: Model, ids: np.ndarray) -> np.ndarray:
-    """(N, T) -> each neuron's activation after its nonlinearity, averaged over the sequence: (L, N, F)."""
-    batches = []
-
-    def tap(site: str, value: Tensor) -> Tensor:
-        if site.endswith(".mlp_post"):
-            means.append(value.mean(1))
-        return value
-
-    with torch.no_grad():
-        for start in range(0, len(ids), BATCH):
-            means: list[Tensor] = []
-            model(torch.from_numpy(ids[start : start + BATCH]).to(model.device), tap=tap)
-            batches.append(torch.stack(means))
-    return torch.cat(batches, 1).cpu().numpy().astype(np.float64)
 
 
 def _draw_neurons(layers: list[_Layer], names: list[str]) -> Figure:

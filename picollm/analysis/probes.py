@@ -80,7 +80,7 @@ def analyse(subject: Subject) -> Result | Skip:
         for site in sites:
             read, null = own[name, site], [model[name, site] for model in fresh]
             nulls = {"control": read.controls.mean(1), "untrained": np.array([one.accuracy for one in null])}
-            metrics[f"{name}.accuracy.{site}"] = estimate(read.accuracy, n, nulls, **_interval(read.right, sequence))
+            metrics[f"{name}.accuracy.{site}"] = estimate(read.accuracy, n, nulls, **_share(read.right, sequence))
             metrics[f"{name}.selectivity.{site}"] = _selectivity(read, null, sequence)
             facts = {"target": name, "site": site, "n": n, "places": len(sequence), "classes": len(np.unique(target.label)), "majority": _majority(target)}
             table.append(facts | _columns("accuracy", metrics[f"{name}.accuracy.{site}"]) | _columns("selectivity", metrics[f"{name}.selectivity.{site}"]))
@@ -139,13 +139,17 @@ def _majority(target: Target) -> float:
 
 def _selectivity(read: Read, null: list[Read], sequence: np.ndarray) -> Estimate:
     nulls = {"untrained": np.array([one.selectivity for one in null])}
-    return estimate(read.selectivity, len(np.unique(sequence)), nulls, **_interval(read.right - read.controls.mean(0), sequence))
+    return estimate(read.selectivity, len(np.unique(sequence)), nulls, **_bootstrap.ratio(*_by_sequence(read.right - read.controls.mean(0), sequence)))
 
 
-def _interval(scores: np.ndarray, sequence: np.ndarray) -> _bootstrap.Interval:
-    """Of the mean of (judged,) scores; sequences are what was drawn, not the places in them."""
+def _share(right: np.ndarray, sequence: np.ndarray) -> _bootstrap.Interval:
+    return _bootstrap.share(*_by_sequence(right, sequence))
+
+
+def _by_sequence(scores: np.ndarray, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(judged,) scores -> their sums and counts by sequence: these are what was drawn, not the places in them."""
     _, number = np.unique(sequence, return_inverse=True)
-    return _bootstrap.ratio(np.bincount(number, scores), np.bincount(number).astype(np.float64))
+    return np.bincount(number, scores), np.bincount(number).astype(np.float64)
 
 
 def _columns(name: str, found: Estimate) -> Row:

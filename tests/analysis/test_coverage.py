@@ -13,8 +13,8 @@ from scipy.special import ndtr
 from picollm.analysis import _bootstrap
 from picollm.analysis._bootstrap import Interval
 from picollm.analysis._cka import alike, gram
+from picollm.analysis._neurons import difference, eta_squared
 from picollm.analysis._ranks import area, correlation
-from picollm.analysis.neuron_selectivity import difference, eta_squared
 from picollm.core import statistics
 
 N = 64  # sequences that most analyses look at

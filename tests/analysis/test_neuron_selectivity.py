@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from picollm.analysis._neurons import activations, difference, eta_squared, losses
 from picollm.analysis._result import Result, Skip, Subject
-from picollm.analysis.neuron_selectivity import _Layer, activations, analyse, eta_squared, halves
+from picollm.analysis.neuron_selectivity import HELD, _Layer, analyse, halves
 
 TYPES = np.repeat(np.arange(4), [40, 10, 6, 30])
 
@@ -79,6 +80,10 @@ def test_a_neuron_that_knows_geometric_sequences(make: Callable[..., Subject]) -
     assert best["value"] > best["untrained_high"]
     assert result.tables[""][0]["highest"] == "geometric"
     assert len(result.tables[""]) == 40
+    assert result.tables[""][0]["area_geometric"] == 1
+    found = result.metrics["0.area"]
+    assert found["value"] > 0.95  # of another neuron perhaps: three sequences of 75 are easily told apart
+    assert found["low"] < found["value"]
     selective = result.metrics["0.selective"]
     assert selective["n"] == 128
     assert selective["shuffled"] == pytest.approx(1.28, abs=0.1)
@@ -98,3 +103,52 @@ def test_skips(make: Callable[..., Subject], data: str, block: dict[str, str], r
 def test_too_few_sequences_are_a_skip(make: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("picollm.analysis.neuron_selectivity.FEWEST", 5)
     assert analyse(make()) == Skip("needs 5 different sequences of 12 terms of every type, there are 4 of counting")
+
+
+def test_holding_a_neuron_is_felt_where_it_was_needed(make: Callable[..., Subject]) -> None:
+    """Neuron 9 sees the 126 of geometric sequences and writes the 126 that follows: without it that is lost, and nothing else."""
+    subject = make(n_layer=1, options={"untrained": 2}, tie_embeddings=False)
+    model = subject.model
+    block = model.blocks[0]
+    with torch.no_grad():
+        block.mlp.up.weight[9] = 0
+        block.mlp.up.weight[9, 3] = 1
+        block.mlp.down.weight[:, 9] = 0
+        block.mlp.down.weight[5, 9] = 0.1
+        model.embed.weight[:, 3] = 0
+        model.embed.weight[126, 3] = 1
+        model.head.weight[:, 5] = 0
+        model.head.weight[126, 5] = 2
+    result = analyse(subject)
+    assert isinstance(result, Result)
+    held = result.metrics["held.geometric"]
+    assert held["value"] > held["random_high"]
+    assert held["low"] > 0
+    assert held["own"] > 0.5 > abs(held["others"])
+    assert held["neurons"] == HELD
+    assert result.metrics["held.walk"]["value"] < 0.1
+    assert all(found["low"] <= found["value"] <= found["high"] for found in result.metrics.values())
+
+
+def test_holding_no_neuron_changes_nothing_and_holding_one_is_its_mean(make: Callable[..., Subject]) -> None:
+    model = make(n_layer=1).model
+    ids = np.random.default_rng(0).integers(0, 127, (70, 9))
+    before = losses(model, ids)
+    expected = torch.nn.functional.cross_entropy(model(torch.from_numpy(ids))[:, :-1].flatten(0, 1), torch.from_numpy(ids[:, 1:]).flatten())
+    assert before.mean() == pytest.approx(float(expected.detach()), rel=1e-5)
+    means = activations(model, ids).mean(1)
+    assert np.abs(losses(model, ids, [(0, 3)], means) - before).max() > 0
+    block = model.blocks[0]
+    with torch.no_grad():  # a neuron that always is what it is held at
+        block.mlp.up.weight[3] = 0
+    constant = activations(model, ids).mean(1)
+    assert np.allclose(losses(model, ids, [(0, 3)], constant), losses(model, ids), atol=1e-6)
+
+
+def test_welch_by_hand() -> None:
+    from scipy.stats import ttest_ind
+
+    a, b = np.array([1.0, 2, 4]), np.array([0.0, 5, 9, 3, 2])
+    expected = ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert difference(a, b) == pytest.approx({"low": expected.low, "high": expected.high})
+    assert difference(np.ones(3), np.zeros(4)) == {"low": 1, "high": 1}
