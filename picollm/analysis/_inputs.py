@@ -12,7 +12,7 @@ from picollm.analysis._drawing import label
 from picollm.analysis._result import Subject
 
 MANY = 5  # families in a numeric task: as many sequences of a task without
-WHOLE = ("addition", "recall")  # tasks whose rows say nothing when they are cut
+WHOLE = "addition"  # the task whose rows say nothing when they are cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def rows(subject: Subject, most: int) -> tuple[np.ndarray, np.ndarray]:
     stored, targets = _stored(subject)
     pad = subject.tokens.header["pad"]
     lengths = (stored != pad).sum(1)
-    whole = subject.tokens.header["kind"] in WHOLE
+    whole = subject.tokens.header["kind"] == WHOLE
     T = int(np.bincount(lengths).argmax()) if whole else min(subject.options.length, int(lengths.max()))
     chosen = np.flatnonzero(lengths == T if whole else lengths >= T)
     _, first = np.unique(stored[chosen, :T], axis=0, return_index=True)

@@ -17,7 +17,6 @@ from picollm.analysis import _bootstrap, _cka, _inputs, _spectrum
 from picollm.analysis._attention import measures, shares
 from picollm.analysis._embeddings import embeddings, on_a_line, ordered, principal_components
 from picollm.analysis._result import Subject
-from picollm.core import statistics
 from picollm.models import Model
 
 PER_FAMILY = 12  # sequences
@@ -44,7 +43,8 @@ class Watch:
         self.last = _cka.grams(subject.model, self.ids)[-1:] if inside and len(self.ids) >= _cka.FEWEST else None
 
     def numbers(self, model: Model) -> Iterator[tuple[str, Number]]:
-        yield "loss", self._loss(model)
+        if (self.asked >= 0).any():
+            yield "loss", self._loss(model)
         if self.has_heads:
             for name, values in measures(shares(model, self.ids)).items():
                 yield name, _highest(values)
@@ -96,5 +96,5 @@ def _highest(values: np.ndarray) -> Number:
     """(L, N, H) -> of the head that is highest on average."""
     heads = values.mean(1)
     layer, head = np.unravel_index(heads.argmax(), heads.shape)
-    found = statistics.summary(list(values[layer, :, head]))
-    return Number(found["mean"], found.get("low", found["mean"]), found.get("high", found["mean"]), values.shape[1])
+    own = values[layer, :, head]
+    return Number(float(own.mean()), **_bootstrap.mean(own), n=len(own))

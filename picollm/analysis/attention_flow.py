@@ -14,12 +14,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from picollm.analysis import _flow, _inputs, _verdicts
+from picollm.analysis import _bootstrap, _flow, _inputs, _verdicts
 from picollm.analysis._drawing import CHART
 from picollm.analysis._inputs import Input
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
-from picollm.core import statistics
 from picollm.nn.linear_variants import VARIANTS
 from picollm.nn.softmax_attention import SoftmaxKernel
 from picollm.nn.taps import ATTENDING, Recorder
@@ -118,8 +117,9 @@ def scores(found: np.ndarray) -> dict[str, np.ndarray]:
 
 def _summaries(found: np.ndarray, null: np.ndarray) -> dict[str, Estimate]:
     own, fresh = scores(found), scores(null)
+    n = len(found)
     return {
-        name: estimate(own[name].mean(), len(found), {"untrained": fresh[name].mean(1)}, uniform=flat, **_interval(own[name])) for name, flat in SCORES.items()
+        name: estimate(own[name].mean(), n, {"untrained": fresh[name].mean(1)}, uniform=flat, **_bootstrap.mean(own[name])) for name, flat in SCORES.items()
     }
 
 
@@ -127,16 +127,10 @@ def _rows(facts: Row, found: np.ndarray, null: np.ndarray) -> list[Row]:
     """Every token."""
     fresh = null.mean(1)
     return [
-        {**facts, "token": token, "value": found[:, token].mean(), **_interval(found[:, token]), "n": len(found)}
+        {**facts, "token": token, "value": found[:, token].mean(), "low": None, "high": None, **_bootstrap.mean(found[:, token]), "n": len(found)}
         | {"untrained": fresh[:, token].mean(), "untrained_low": fresh[:, token].min(), "untrained_high": fresh[:, token].max()}
         for token in range(found.shape[1])
     ]
-
-
-def _interval(values: np.ndarray) -> dict[str, float]:
-    """Over sequences; of a single one the value itself."""
-    summary = statistics.summary([float(value) for value in values])
-    return {end: summary.get(end, summary["mean"]) for end in ("low", "high")}
 
 
 def _draw(weights: np.ndarray, found: Input, own: Traces, null: Traces) -> Figure:

@@ -13,14 +13,19 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from picollm.analysis import _probes
+from picollm.analysis import _bootstrap, _probes, _verdicts
 from picollm.analysis._attention import measures, shares, uniform
 from picollm.analysis._drawing import HEATMAP, label
 from picollm.analysis._nulls import untrained
-from picollm.analysis._result import Estimate, Result, Row, Skip, Subject, estimate
-from picollm.core import statistics
+from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
 
 SEQUENCES = 64  # that the numbers are averaged over
+WHAT = {
+    "distance": "how many tokens back its weight lies",
+    "previous": "its weight on the previous token",
+    "first": "its weight on the first token",
+    "self": "its weight on the same token",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,7 @@ def analyse(subject: Subject) -> Result | Skip:
     figures: dict[str, Figure] = {}
     table: list[Row] = []
     arrays: dict[str, np.ndarray] = {}
+    claims: list[Claim] = []
     for index, probe in enumerate(probes):
         matrices = shares(subject.model, probe.ids)
         flat = measures(uniform(probe.ids.shape[1]))
@@ -52,10 +58,11 @@ def analyse(subject: Subject) -> Result | Skip:
             null = np.stack([model[index][measure] for model in fresh])  # (models, L, H)
             metrics |= _summarise(f"{probe.name}.{measure}", values, null, float(flat[measure]))
             table += _rows({"sequences": probe.name, "measure": measure}, values, null, float(flat[measure]))
+            claims.append(_claim(probe.name, measure, metrics[f"{probe.name}.{measure}.highest"]))
         arrays[probe.name] = matrices.mean(1).astype(np.float32)  # (L, H, T, T)
         example = shares(subject.model, probe.example[None])[:, 0]
         figures[probe.name] = _draw(example, probe.labels, f"{_kernel(subject.model.config.attention)}, {probe.title}")
-    return Result(metrics, figures, {"": table}, {"": arrays})
+    return Result(metrics, figures, {"": table}, {"": arrays}, claims)
 
 
 def _kernel(kind: str) -> str:
@@ -79,10 +86,10 @@ def _summarise(name: str, values: np.ndarray, null: np.ndarray, flat: float) -> 
     """The mean over all heads, and the highest head: held against the highest head of each untrained model, it was looked for there too."""
     heads = values.mean(1)  # (L, H)
     layer, head = (int(place) for place in np.unravel_index(heads.argmax(), heads.shape))
-    n = values.shape[1]
+    n, ends = values.shape[1], _bootstrap.mean(values[layer, :, head])
     return {
-        name: estimate(heads.mean(), n, {"untrained": null.mean((1, 2))}, uniform=flat, **_interval(values.mean((0, 2)))),
-        f"{name}.highest": estimate(heads.max(), n, {"untrained": null.max((1, 2))}, uniform=flat, **_interval(values[layer, :, head]), layer=layer, head=head),
+        name: estimate(heads.mean(), n, {"untrained": null.mean((1, 2))}, uniform=flat, **_bootstrap.mean(values.mean((0, 2)))),
+        f"{name}.highest": estimate(heads.max(), n, {"untrained": null.max((1, 2))}, uniform=flat, **ends, layer=layer, head=head),
     }
 
 
@@ -90,17 +97,17 @@ def _rows(facts: Row, values: np.ndarray, null: np.ndarray, flat: float) -> list
     """Every head, beside all untrained heads of its layer."""
     L, N, H = values.shape
     return [
-        {**facts, "layer": layer, "head": head, "value": values[layer, :, head].mean(), "low": None, "high": None, **_interval(values[layer, :, head])}
+        {**facts, "layer": layer, "head": head, "value": values[layer, :, head].mean(), "low": None, "high": None, **_bootstrap.mean(values[layer, :, head])}
         | {"n": N, "uniform": flat, "untrained": null[:, layer].mean(), "untrained_low": null[:, layer].min(), "untrained_high": null[:, layer].max()}
         for layer in range(L)
         for head in range(H)
     ]
 
 
-def _interval(values: np.ndarray) -> dict[str, float]:
-    """The ends of the 95 % interval over sequences, where there are two or more."""
-    summary = statistics.summary([float(value) for value in values])
-    return {key: summary[key] for key in ("low", "high") if key in summary}
+def _claim(probe: str, measure: str, found: Estimate) -> Claim:
+    name = f"{probe}.{measure}.highest"
+    sentence = f"On {probe} sequences head {{{name}:head}} of layer {{{name}:layer}} is the highest by {WHAT[measure]}: that"
+    return _verdicts.against(sentence, name, found, "untrained", "the highest heads of untrained models")
 
 
 def _draw(matrices: np.ndarray, labels: Sequence[str], title: str) -> Figure:

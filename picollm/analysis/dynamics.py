@@ -38,6 +38,8 @@ def analyse(subject: Subject) -> Result | Skip:
     if len(snapshots) < FEWEST:
         return Skip(f"{len(snapshots)} checkpoints kept on the way, {FEWEST} are needed: set training.snapshots, or train in more epochs")
     watch = Watch(subject)
+    if len(watch.ids) < 2:
+        return Skip("needs two different sequences")
     fresh = [dict(watch.numbers(model)) for model in untrained(subject)]
     steps = np.array([step for step, _ in snapshots])
     found = [dict(watch.numbers(load_model(folder).to(subject.model.device))) for _, folder in snapshots]

@@ -21,20 +21,19 @@ from math import gcd
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from picollm.analysis import _probes
+from picollm.analysis import _bootstrap, _probes, _verdicts
 from picollm.analysis._drawing import CHART
 from picollm.analysis._nulls import permutations, untrained
-from picollm.analysis._result import FEWEST_FOR_P, Estimate, Result, Row, Skip, Subject, estimate
+from picollm.analysis._result import FEWEST_FOR_P, Claim, Estimate, Result, Row, Skip, Subject, estimate
 from picollm.analysis._ridge import Ridge, r_squared
-from picollm.analysis._spectrum import power, shuffled_power
+from picollm.analysis._spectrum import interval, power, shuffled_power
+from picollm.analysis._states import residual_sites, states
 from picollm.core.files import read_json
 from picollm.models import Model
-from picollm.nn.taps import Recorder
 from picollm.report.figures import COLOURS, INK
 from picollm.tasks.numeric.values import VALUES
 
@@ -42,7 +41,6 @@ ROOT = 3  # its powers are all of 1..126
 TOP = 5  # characters that count as a few
 SHORTEST = 4  # terms of a prefix: two say which cell it is, two more which family
 MOST, FEWEST = 1000, 8  # sequences of a family on either side
-BATCH = 250
 SEED = 4
 
 
@@ -115,6 +113,11 @@ class Probe:
     def judged(self) -> np.ndarray:
         return self.labels[self.prefixes.fitted :]
 
+    @cached_property
+    def fit(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients of all characters, and what is expected of each."""
+        return self.ridge.fit(self.prefixes.group.characters[self.fitted])
+
     def r_squared(self, order: np.ndarray | None = None, renaming: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """The mean over the TOP characters that looked best in the fit, and which they are.
 
@@ -122,15 +125,22 @@ class Probe:
         """
         waves = self.prefixes.group.characters
         waves = waves if renaming is None else waves[renaming]
-        coefficients, expected = self.ridge.fit(waves[self.fitted if order is None else self.fitted[order]])
+        labels = self.fitted if order is None else self.fitted[order]
+        coefficients, expected = self.fit if order is None and renaming is None else self.ridge.fit(waves[labels])
         top = np.argsort(-expected, kind="stable")[:TOP]
         return float(r_squared(self.ridge.predict(coefficients[:, top]), waves[self.judged][:, top]).mean()), top + 1
+
+    def interval(self, top: np.ndarray) -> _bootstrap.Interval:
+        """Of that R^2 over the sequences it was judged by, the characters, from 1 up, staying what they are."""
+        coefficients, _ = self.fit
+        predicted, true = self.ridge.predict(coefficients[:, top - 1]), self.prefixes.group.characters[self.judged][:, top - 1]
+        return _bootstrap.jackknife(lambda rows: float(r_squared(predicted[rows], true[rows]).mean()), len(true))
 
     def accuracy(self) -> float:
         """The share of labels that all characters together give right: the nearest of the group's elements, all of which are equally far from 0."""
         waves = self.prefixes.group.characters
-        predicted = self.ridge.predict(self.ridge.fit(waves[self.fitted])[0])
-        return float(((predicted @ waves.conj().T).real.argmax(1) == self.judged).mean())
+        coefficients, _ = self.fit
+        return float(((self.ridge.predict(coefficients) @ waves.conj().T).real.argmax(1) == self.judged).mean())
 
     def nulls(self) -> dict[str, np.ndarray]:
         """{null: (FEWEST_FOR_P,) R^2}."""
@@ -161,20 +171,37 @@ def analyse(subject: Subject) -> Result | Skip:
     for (weights, group), share in shares.items():
         nulls = {"shuffled": few(shuffled[weights, group]), "untrained": np.array([few(model[weights, group]) for model, _ in fresh])}
         strongest = int(share.argmax()) + 1
-        metrics[f"{weights}.{group.name}.top{TOP}"] = estimate(float(few(share)), len(group.elements), nulls, frequency=strongest, order=group.order(strongest))
+        ends = interval(_table(subject.model, weights)[group.elements], np.argsort(-share, kind="stable")[:TOP] + 1)
+        score = estimate(float(few(share)), len(group.elements), nulls, **ends, frequency=strongest, order=group.order(strongest))
+        metrics[f"{weights}.{group.name}.top{TOP}"] = score
         spectrum += [{"weights": weights, "group": group.name, "frequency": k, "order": group.order(k), "share": s} for k, s in enumerate(share, start=1)]
     rows: list[Row] = []
     for probe in probes(subject.model, families):
         family, target, site = probe.name
         r2, top = probe.r_squared()
         r2s, accuracies = np.array([scores[probe.name] for _, scores in fresh]).T
-        score = estimate(r2, len(probe.judged), {**probe.nulls(), "untrained": r2s})
+        score = estimate(r2, len(probe.judged), {**probe.nulls(), "untrained": r2s}, **probe.interval(top))
         metrics[f"{family}.{target}.R2.{site}"] = score
-        facts = {"sequences": family, "target": target, "site": site, "n": len(probe.judged), "R2": r2}
+        facts = {"sequences": family, "target": target, "site": site, "n": len(probe.judged), "R2": r2, "R2_low": score["low"], "R2_high": score["high"]}
         facts |= {f"R2_{key}": score[key] for key in ("shuffled", "shuffled_high", "renamed", "renamed_high", "untrained", "untrained_low", "untrained_high")}
         rows.append(facts | {"accuracy": probe.accuracy(), "accuracy_untrained": accuracies.mean(), "frequencies": " ".join(map(str, top))})
     thresholds = {name: float(np.quantile(null.max(1), 0.95)) for name, null in shuffled.items()}
-    return Result(metrics, {"": _draw(shares, thresholds, rows)}, {"": rows, "spectrum": spectrum})
+    return Result(metrics, {"": _draw(shares, thresholds, rows)}, {"": rows, "spectrum": spectrum}, claims=_claims(metrics, rows[-1]["site"]))
+
+
+def _claims(metrics: dict[str, Estimate], last: str) -> list[Claim]:
+    """Of the tables against shuffled values, of the last site against renamed ones."""
+    claims = []
+    for name, found in metrics.items():
+        if name.endswith(f".R2.{last}"):
+            family, target, _ = name.split(".", 2)
+            sentence = f"After the last block the R² of the best waves of the {target} of {family} sequences"
+            claims.append(_verdicts.against(sentence, name, found, "renamed", "waves over values in another order"))
+        elif ".R2." not in name:
+            weights, group, _ = name.split(".")
+            sentence = f"The share of the variance of the {weights} table in the few largest {group} characters"
+            claims.append(_verdicts.against(sentence, name, found, "shuffled", "shuffled values"))
+    return claims
 
 
 def _table(model: Model, weights: str) -> np.ndarray:
@@ -213,16 +240,7 @@ def probes(model: Model, families: list[Prefixes]) -> Iterator[Probe]:
 
 def residuals(model: Model, found: Prefixes) -> dict[str, np.ndarray]:
     """{site: (N, D)}: the residual stream at the last term of every prefix."""
-    sites = ["embed", *(f"{layer}.{site}" for layer in range(model.config.n_layer) for site in ("resid_mid", "resid_post"))]
-    values: dict[str, list[np.ndarray]] = {site: [] for site in sites}
-    with torch.no_grad():
-        for start in range(0, len(found.ids), BATCH):
-            recorder = Recorder(sites)
-            ids, last = found.ids[start : start + BATCH], found.last[start : start + BATCH]
-            model(torch.from_numpy(ids).to(model.device), tap=recorder)
-            for site in sites:
-                values[site].append(recorder[site].cpu().numpy()[np.arange(len(last)), last])
-    return {site: np.concatenate(parts).astype(np.float64) for site, parts in values.items()}
+    return states(model, found.ids, np.arange(len(found.ids)), found.last, residual_sites(model, "resid_mid", "resid_post"))
 
 
 def _draw(found: dict[tuple[str, Group], np.ndarray], thresholds: dict[tuple[str, Group], float], rows: list[Row]) -> Figure:

@@ -28,7 +28,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, task, block in (
         ("numeric", numeric, {"kind": "numeric", "spec": "classic", **few, "test": 600, "long": 100, "long_lengths": [48]}),
         ("modular", numeric, {"kind": "numeric", "spec": "modular", **few, "test": 600, "long": 100, "long_lengths": [48], "heldout": 100}),
-        ("parity", parity, {"kind": "parity", **few}),
+        ("parity", parity, {"kind": "parity", **few, "test": 200}),
         ("recall", recall, {"kind": "recall", **few}),
         ("urn", urn, {"kind": "urn", **few}),
         ("addition", addition, {"kind": "addition", **few, "test": 200}),
@@ -85,12 +85,21 @@ def silence() -> Callable[[Subject], None]:
     return silenced
 
 
+def _saver(folder: Path) -> Callable[..., Path]:
+    def save(name: str, model: models.Model, **facts: object) -> Path:
+        save_model(folder / name, model, {"model": asdict(model.config), **facts})
+        return folder / name
+
+    return save
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Path]:
     """saved("seed1", model, step=3): the folder of a checkpoint."""
+    return _saver(tmp_path)
 
-    def save(name: str, model: models.Model, **facts: object) -> Path:
-        save_model(tmp_path / name, model, {"model": asdict(model.config), **facts})
-        return tmp_path / name
 
-    return save
+@pytest.fixture(scope="session")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The same, for fixtures that many tests share."""
+    return _saver(tmp_path_factory.mktemp("checkpoints"))

@@ -170,7 +170,7 @@ def test_a_code_of_every_value_is_no_code_of_the_group() -> None:
 
 
 def test_the_residual_stream_is_read_at_the_last_term_of_the_prefix(make: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picollm.analysis.modular_arithmetic.BATCH", 7)
+    monkeypatch.setattr("picollm.analysis._states.BATCH", 7)
     model, found = make("modular").model, cells("geometric", 20)
     read = residuals(model, found)
     assert list(read) == ["embed", "0.resid_mid", "0.resid_post", "1.resid_mid", "1.resid_post"]

@@ -141,8 +141,12 @@ def test_fables(make: Callable[..., Subject]) -> None:
         ("recall", {}, {}, "nothing is annotated in sequences of recall"),
         ("numeric", {"length": 4}, {}, "reads what follows 3 terms and more, interpret.length is 4"),
         ("numeric", {}, {"kind": "lstm"}, "lstm has no attention, and no taps inside its layers"),
-        ("parity", {}, {}, "needs 20 places to fit a probe on and as many to judge it by, in labels of two classes or more"),
     ],
 )
 def test_skips(make: Callable[..., Subject], data: str, options: dict[str, object], block: dict[str, object], reason: str) -> None:
     assert analyse(make(data, options, **block)) == Skip(reason)
+
+
+def test_too_few_places_are_a_skip(make: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picollm.analysis.probes.FEWEST", 5000)
+    assert analyse(make("parity")) == Skip("needs 5000 places to fit a probe on and as many to judge it by, in labels of two classes or more")
