@@ -53,12 +53,13 @@ def share(right: np.ndarray, counts: np.ndarray | None = None) -> Interval:
     return ratio(right, counts)
 
 
-def statistic(of: Statistic, n: int, strata: np.ndarray | None = None) -> Interval:
-    """Of any statistic of n rows: `of(indices (n,))`, in which rows may come twice; with `strata` (n,) as many of each as there are."""
+def statistic(of: Statistic, n: int) -> Interval:
+    """Of any statistic of n rows: `of(indices (n,))`, in which rows may come twice.
+
+    Rows of a kind are not kept as many as there are: with that, of intervals of eta squared 89 in 100 held the truth.
+    """
     every = np.arange(n)
-    groups = [every] if strata is None else [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    draws = np.concatenate([group[_draws(len(group))] for group in groups], 1)
-    resampled = np.array([of(indices) for indices in draws])
+    resampled = np.array([of(indices) for indices in _draws(n)])
     return _bca(of(every), resampled, np.array([of(np.delete(every, row)) for row in range(n)]))
 
 

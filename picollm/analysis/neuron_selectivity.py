@@ -112,13 +112,13 @@ def _scores(layer: _Layer, fresh: list[_Layer]) -> dict[str, Estimate]:
     x, is_kind = layer.held[:, [answering]], layer.types == kind
     orders = np.stack([is_kind[order] for order in permutations(n, SEED)])
     areas = {"shuffled": area(x, orders)[:, 0], "untrained": np.array([one.areas[one.pair] for one in fresh])}
-    of_best = _bootstrap.statistic(lambda rows: float(eta_squared(layer.held[rows][:, [best]], layer.types[rows])[0]), n, layer.types)
+    of_best = _bootstrap.statistic(lambda rows: float(eta_squared(layer.held[rows][:, [best]], layer.types[rows])[0]), n)
     value = float(layer.areas[layer.pair])
     if value in (0, 1):  # as good as the rarer of the two kinds can tell
         rarer = int(min(is_kind.sum(), n - is_kind.sum()))
         of_area = _bootstrap.share(np.full(rarer, value))
     else:
-        of_area = _bootstrap.statistic(lambda rows: float(area(x[rows], is_kind[rows])[0]), n, layer.types)
+        of_area = _bootstrap.statistic(lambda rows: float(area(x[rows], is_kind[rows])[0]), n)
     return {
         "selective": estimate(selective[0], F, counts, low=share["low"] * F, high=share["high"] * F),
         "best": estimate(layer.judged[best], n, eta, **of_best, neuron=int(best)),

@@ -44,13 +44,6 @@ def test_all_right_is_not_certain() -> None:
     assert _bootstrap.share(some) == _bootstrap.ratio(some)
 
 
-def test_strata_keep_their_size() -> None:
-    strata = np.array([0, 0, 0, 1, 1, 2])
-    seen = set()
-    _bootstrap.statistic(lambda rows: float(len(seen.add(tuple(strata[rows].tolist())) or rows)), 6, strata)
-    assert {row for row in seen if len(row) == 6} == {(0, 0, 0, 1, 1, 2)}
-
-
 def test_the_jackknife_of_a_mean_is_its_t_interval() -> None:
     """With as many groups as rows."""
     x = np.random.default_rng(2).normal(size=20)

@@ -48,6 +48,12 @@ def bootstrap_of_a_correlation(rng: np.random.Generator) -> Interval:
     return _bootstrap.statistic(lambda rows: correlation(x[rows], y[rows]), N)
 
 
+def jackknife_of_a_correlation(rng: np.random.Generator) -> Interval:
+    x = rng.normal(size=127)
+    y = 0.6 * x + 0.8 * rng.normal(size=127)
+    return _bootstrap.jackknife(lambda rows: correlation(x[rows], y[rows]), 127)
+
+
 def bootstrap_of_eta_squared(rng: np.random.Generator) -> Interval:
     types = np.repeat(np.arange(4), N // 4)
     x = rng.normal(size=N) + types
@@ -78,6 +84,7 @@ CASES = {
     "bootstrap, rank correlation": Case(6 / np.pi * np.arcsin(0.3), bootstrap_of_a_correlation, fast=0, slow=600),
     "bootstrap, eta squared": Case(1.25 / 2.25, bootstrap_of_eta_squared, fast=200, slow=600),
     "bootstrap, area": Case(float(ndtr(np.sqrt(0.5))), bootstrap_of_an_area, fast=200, slow=600),
+    "jackknife, rank correlation": Case(6 / np.pi * np.arcsin(0.3), jackknife_of_a_correlation, fast=300, slow=2000),
     "jackknife, CKA": Case(0.5, jackknife_of_cka, slow=2000),
     "Welch": Case(1, welch_of_two_groups),
 }
