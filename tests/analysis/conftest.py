@@ -12,7 +12,7 @@ from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
 from picollm.core.config import parse
 from picollm.core.tokens import open_tokens, write_header, write_split
-from picollm.tasks import numeric, parity, recall, urn
+from picollm.tasks import numeric, parity, recall, text, urn
 from picollm.tokenizers.chars import Tokenizer
 
 TEXT = "the cat sat on the mat, and the dog sat on the log. " * 40
@@ -52,5 +52,24 @@ def make(stored: dict[str, Path]) -> Callable[..., Subject]:
             torch.manual_seed(100)
             model = models.build(small, tokens.vocab_size, "model").eval()
         return Subject(model, tokens, stored[data] / "raw", parse(Options, options or {}, "interpret"))
+
+    return subject
+
+
+@pytest.fixture(scope="session")
+def tell(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Subject]:
+    """tell(options={...}, n_layer=1, ...): the same for a small task of fables."""
+    folder = tmp_path_factory.mktemp("fables")
+    block = {"kind": "text", "source": "fables", "stories": 400, "validation": 0.05, "test": 0.05, "tokenizer": {"kind": "bpe", "vocab_size": 400}}
+    config = parse(text.Config, block, "tasks.fables")
+    text.generate(config, folder / "raw")
+    text.tokenize(config, folder / "raw", folder / "tokens")
+    tokens = open_tokens(folder / "tokens")
+
+    def subject(options: dict[str, object] | None = None, **block: object) -> Subject:
+        with torch.random.fork_rng():
+            torch.manual_seed(100)
+            model = models.build({"kind": "transformer", "d_model": 32, "n_head": 2, **block}, tokens.vocab_size, "model").eval()
+        return Subject(model, tokens, folder / "raw", parse(Options, {"untrained": 2, **(options or {})}, "interpret"))
 
     return subject
