@@ -69,7 +69,8 @@ def tell(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Subject]:
     def subject(options: dict[str, object] | None = None, **block: object) -> Subject:
         with torch.random.fork_rng():
             torch.manual_seed(100)
-            model = models.build({"kind": "transformer", "d_model": 32, "n_head": 2, **block}, tokens.vocab_size, "model").eval()
+            small = {"d_model": 32, **({} if "kind" in block else {"kind": "transformer", "n_head": 2}), **block}
+            model = models.build(small, tokens.vocab_size, "model").eval()
         return Subject(model, tokens, folder / "raw", parse(Options, {"untrained": 2, **(options or {})}, "interpret"))
 
     return subject
