@@ -100,14 +100,14 @@ class _Texts:
 
 def of_fables(subject: Subject) -> Pairs:
     """Beginnings of fables that training has not seen, the last LENGTH tokens of each. Kinds: name (whose gender its name alone tells), pronoun, number."""
-    tokenizer = from_json(subject.tokens.header["tokenizer"])
+    tokenizer, length = from_json(subject.tokens.header["tokenizer"]), min(LENGTH, subject.model.max_length or LENGTH)
     stories = list(fables.told("test", SEED, 0, STORIES))
     left_out: Counter[str] = Counter()
     rows: list[_Row] = []
     for texts_of in (_pronouns(stories, tokenizer, "name", 0), _pronouns(stories, tokenizer, "pronoun", 1), _numbers(stories, tokenizer)):
         found = 0
         for texts in texts_of:
-            row = _tokens(texts, tokenizer)
+            row = _tokens(texts, tokenizer, length)
             if isinstance(row, str) or not _decided(texts):
                 left_out[f"{texts.kind}: {row if isinstance(row, str) else 'grammar'}"] += 1
                 continue
@@ -191,17 +191,17 @@ class _Row:
     wrong: int
 
 
-def _tokens(texts: _Texts, tokenizer: Base) -> _Row | str:
-    """The tokens of both beginnings, from the end of the story before them on, and those of the two words; or why they do not match."""
+def _tokens(texts: _Texts, tokenizer: Base, length: int) -> _Row | str:
+    """The last tokens of both beginnings, with the end of the story before them, and those of the two words; or why they do not match."""
     clean, corrupted = ([tokenizer.encode(text + word + texts.after) for word in (texts.right, texts.wrong)] for text in (texts.clean, texts.corrupted))
     at, also = (next(i for i, (a, b) in enumerate(zip(*both, strict=False)) if a != b) for both in (clean, corrupted))
     if at != also:
         return "length"
     if clean[0][at] != corrupted[0][at] or clean[1][at] != corrupted[1][at]:
         return "tokens of the words"
-    if clean[0][: max(0, at - LENGTH)] != corrupted[0][: max(0, at - LENGTH)]:
+    if clean[0][: max(0, at - length)] != corrupted[0][: max(0, at - length)]:
         return "too long"
-    whole, changed = ([tokenizer.end, *ids[0][:at]][-LENGTH:] for ids in (clean, corrupted))
+    whole, changed = ([tokenizer.end, *ids[0][:at]][-length:] for ids in (clean, corrupted))
     return _Row(texts.kind, whole, changed, clean[0][at], clean[1][at])
 
 

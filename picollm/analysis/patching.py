@@ -100,7 +100,8 @@ def analyse(subject: Subject) -> Result | Skip:
     if isinstance(pairs, Skip):
         return pairs
     kinds = {kind: np.flatnonzero(pairs.kinds == kind) for kind in dict.fromkeys(pairs.kinds.tolist())}
-    if not kinds or min(map(len, kinds.values())) < FEWEST:
+    kinds = {kind: rows for kind, rows in kinds.items() if len(rows) >= FEWEST}
+    if not kinds:
         return Skip(f"fewer than {FEWEST} pairs of a kind, as many tokens long and with one answer each")
     metrics, told = _told_apart(subject, pairs, kinds)
     claims = [claim for kind in kinds for claim in _answers(kind, metrics[f"{kind}.apart"], kind in told)]

@@ -145,23 +145,38 @@ def test_a_model_that_tells_nothing_apart_is_not_patched(make: Callable[..., Sub
     assert set(result.metrics) == {f"{kind}.{name}" for kind in ("step", "start") for name in ("apart", "both")}
     assert not result.figures
     assert all("Tested, not found." in claim.filled(result.metrics) for claim in result.claims)
-    told = analyse(tell(n_layer=1))
+    told = analyse(tell(n_layer=1, positions="learned", block_size=40))  # shorter than the beginnings are
     assert isinstance(told, Result)
     assert {row["why"].partition(":")[0] for row in told.tables["left_out"]} <= {"name", "pronoun", "number"}
 
 
-def test_every_share_has_its_interval_and_nulls(make: Callable[..., Subject]) -> None:
-    """A model that says the step's answer by heart: the last two tokens decide."""
-    subject = make("modular", positions="none", d_model=128, tie_embeddings=False)
-    with torch.no_grad():
-        subject.model.head.weight.copy_(subject.model.embed.weight.roll(2, 0) * 50)  # whatever was read, its double successor
-    result = analyse(subject)
+def test_every_share_has_its_interval_and_nulls(make: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picollm.analysis.patching._pairs", lambda _: copied())
+    result = analyse(copier(make, 0, 1))
     assert isinstance(result, Result)
     for name, found in result.metrics.items():
         assert {"value", "n", "low", "high", "untrained", "untrained_low"} <= set(found), name
         assert ("unrelated" in found) == (not name.endswith((".apart", ".both")))
-    for claim in result.claims:
-        claim.filled(result.metrics)
+    found = result.metrics["copy.highest_head"]
+    assert (found["layer"], found["head"]) == (0, 1)
+    assert found["low"] > 0.95 > found["unrelated"]
+    assert result.metrics["copy.both"]["value"] == 1
+    said = [claim.filled(result.metrics) for claim in result.claims]
+    assert "head 1 of layer 0 brings back most" in said[1]
+    assert said[2].startswith("copy: after layer 0 the last token holds")
+    assert len(result.tables[""]) == 3 * 3 + 4
+
+
+def test_answers_the_other_way_round_are_told_so(make: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = copier(make, 0, 1)
+    monkeypatch.setattr("picollm.analysis.patching._pairs", lambda _: copied())
+    with torch.no_grad():
+        subject.model.head.weight.neg_()  # what was copied is the last thing it says
+    result = analyse(subject)
+    assert isinstance(result, Result)
+    assert result.metrics["copy.apart"]["high"] < 0
+    assert "against the rule" in result.claims[0].text
+    assert result.metrics["copy.highest_head"]["value"] == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize(
