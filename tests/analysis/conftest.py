@@ -103,3 +103,23 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """The same, for fixtures that many tests share."""
     return _saver(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def tell(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Subject]:
+    """tell(options={...}, n_layer=1, ...): the same for a small task of fables."""
+    folder = tmp_path_factory.mktemp("fables")
+    block = {"kind": "text", "source": "fables", "stories": 400, "validation": 0.05, "test": 0.05, "tokenizer": {"kind": "bpe", "vocab_size": 400}}
+    config = parse(text.Config, block, "tasks.fables")
+    text.generate(config, folder / "raw")
+    text.tokenize(config, folder / "raw", folder / "tokens")
+    tokens = open_tokens(folder / "tokens")
+
+    def subject(options: dict[str, object] | None = None, **block: object) -> Subject:
+        with torch.random.fork_rng():
+            torch.manual_seed(100)
+            small = {"d_model": 32, **({} if "kind" in block else {"kind": "transformer", "n_head": 2}), **block}
+            model = models.build(small, tokens.vocab_size, "model").eval()
+        return Subject(model, tokens, folder / "raw", parse(Options, {"untrained": 2, **(options or {})}, "interpret"))
+
+    return subject

@@ -30,7 +30,7 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module", params=["numeric", "modular", "text"])
 def twice(request: pytest.FixtureRequest, make: Callable[..., Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, Path]:
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
-    options = {"prompt": "the cat", "untrained": 1}
+    options = {"prompt": "the cat", "untrained": 2}
     run(make(request.param, options, n_layer=1), first)
     return run(make(request.param, options, n_layer=1), second), first, second
 
@@ -41,6 +41,15 @@ def test_twice_the_same_bytes(twice: tuple[dict[str, Any], Path, Path]) -> None:
     assert sorted([*(file for entry in report.values() for file in entry.get("files", [])), "report.json"]) == list(content(first))
     assert all(len(value) < 200_000 for value in content(first).values())
     assert list(report) == registry.names("analysis")
+
+
+def test_analyses_of_fables_give_the_same_bytes_too(tell: Callable[..., Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("_stories", "_counterfactuals"):
+        monkeypatch.setattr(f"picollm.analysis.{module}.STORIES", 300)
+    own = {"analyses": ["attribution", "grammar_heads", "logit_lens", "minimal_pairs", "patching"]}
+    for name in ("first", "second"):
+        assert not any("skipped" in entry for entry in run(tell(own, n_layer=1), tmp_path / name).values())
+    assert content(tmp_path / "first") == content(tmp_path / "second")
 
 
 def test_arrays_and_tables_can_be_read(twice: tuple[dict[str, Any], Path, Path]) -> None:
@@ -55,7 +64,7 @@ def test_arrays_and_tables_can_be_read(twice: tuple[dict[str, Any], Path, Path])
 
 @pytest.mark.parametrize("block", [{"kind": "lstm"}, {"kind": "kgram"}, {"kind": "kgram", "variant": "onehot"}], ids=str)
 def test_a_model_without_attention_keeps_what_applies(make: Callable[..., Subject], block: dict[str, str], tmp_path: Path) -> None:
-    report = run(make(**block), tmp_path)
+    report = run(make(options={"untrained": 2}, **block), tmp_path)
     assert [name for name, entry in report.items() if "skipped" not in entry] == ["embedding_pca"]
     assert sorted(content(tmp_path)) == ["embedding_pca.csv", "embedding_pca.png", "embedding_pca_spectrum.csv", "report.json"]
 
@@ -65,14 +74,17 @@ def test_a_model_without_attention_keeps_what_applies(make: Callable[..., Subjec
     [("urn", {"metrics", "files"}), ("parity", {"skipped"}), ("recall", {"skipped"})],
 )
 def test_tasks_without_sequence_types_keep_what_applies(make: Callable[..., Subject], tmp_path: Path, data: str, of_ids: set[str]) -> None:
-    named = ["attention_maps", "embedding_pca", "modular_arithmetic", "neuron_selectivity"]
+    named = ["attention_maps", "embedding_pca", "grammar_heads", "minimal_pairs", "modular_arithmetic", "neuron_selectivity", "patching"]
     report = run(make(data, {"analyses": named, "untrained": 2}), tmp_path)
     found = report.pop("embedding_pca")
     assert set(found) - {"claims"} == of_ids
     assert {name: entry["skipped"] for name, entry in report.items()} == {
         "attention_maps": "the task has no sequence types",
+        "grammar_heads": "its data are no fables, of which alone the grammar is known",
+        "minimal_pairs": "there are minimal pairs of fables alone",
         "modular_arithmetic": "the task does not calculate modulo 127",
         "neuron_selectivity": "the task has no sequence types",
+        "patching": "neither fables nor arithmetic sequences",
     }
 
 
