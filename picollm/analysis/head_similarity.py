@@ -26,6 +26,7 @@ SEQUENCES = 32
 SPLITS = 40  # of the sequences into halves
 FEWEST = 4  # sequences: two in each half
 SEED = 7
+TINY = 1e-9
 
 
 def analyse(subject: Subject) -> Result | Skip:
@@ -146,7 +147,8 @@ def _draw(apart: np.ndarray, tree: np.ndarray, names: list[str], layers: np.ndar
     with matplotlib.rc_context(HEATMAP):
         figure = Figure(figsize=(size + 1.2, size + 1.8), layout="constrained")
         above, below = figure.subplots(2, 1, height_ratios=(1.2, size))
-        order = dendrogram(tree, ax=above, no_labels=True, color_threshold=0, above_threshold_color="#57606a")["leaves"]
+        raised = tree + np.array([0, 0, TINY, 0])  # heads that are all alike make a tree without any height, which cannot be drawn
+        order = dendrogram(raised, ax=above, no_labels=True, color_threshold=0, above_threshold_color="#57606a")["leaves"]
         above.set_yticks([])
         above.set_title(f"{title}: Jensen-Shannon distance between heads", fontsize=10)
         image = below.imshow(apart[np.ix_(order, order)], cmap="viridis_r", vmin=0, vmax=max(1e-9, apart.max()), interpolation="nearest", aspect="auto")
