@@ -28,12 +28,6 @@ Interval = dict[str, float]  # "low" and "high"
 Statistic = Callable[[np.ndarray], float]  # of the indices of the rows that were drawn
 
 
-def mean(values: np.ndarray) -> Interval:
-    """The t interval of the mean of (N,); of a single row there is none, and nothing is said."""
-    found = statistics.summary([float(value) for value in values])
-    return {end: found[end] for end in ("low", "high") if end in found}
-
-
 def ratio(top: np.ndarray, bottom: np.ndarray | None = None) -> Interval:
     """Of sum(top) / sum(bottom), both (N,) with a row for every independent draw; without `bottom` of the mean."""
     top = np.asarray(top, np.float64)

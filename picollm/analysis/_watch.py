@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from picollm.analysis import _bootstrap, _cka, _inputs, _spectrum
+from picollm.analysis import _bootstrap, _cka, _inputs, _intervals, _spectrum
 from picollm.analysis._attention import measures, shares
 from picollm.analysis._embeddings import embeddings, on_a_line, ordered, principal_components
 from picollm.analysis._result import Subject
@@ -97,4 +97,4 @@ def _highest(values: np.ndarray) -> Number:
     heads = values.mean(1)
     layer, head = np.unravel_index(heads.argmax(), heads.shape)
     own = values[layer, :, head]
-    return Number(float(own.mean()), **_bootstrap.mean(own), n=len(own))
+    return Number(float(own.mean()), **_intervals.of_mean(own), n=len(own))

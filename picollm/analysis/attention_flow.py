@@ -14,7 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from picollm.analysis import _bootstrap, _flow, _inputs, _verdicts
+from picollm.analysis import _flow, _inputs, _intervals, _verdicts
 from picollm.analysis._drawing import CHART
 from picollm.analysis._inputs import Input
 from picollm.analysis._nulls import untrained
@@ -119,7 +119,7 @@ def _summaries(found: np.ndarray, null: np.ndarray) -> dict[str, Estimate]:
     own, fresh = scores(found), scores(null)
     n = len(found)
     return {
-        name: estimate(own[name].mean(), n, {"untrained": fresh[name].mean(1)}, uniform=flat, **_bootstrap.mean(own[name])) for name, flat in SCORES.items()
+        name: estimate(own[name].mean(), n, {"untrained": fresh[name].mean(1)}, uniform=flat, **_intervals.of_mean(own[name])) for name, flat in SCORES.items()
     }
 
 
@@ -127,7 +127,7 @@ def _rows(facts: Row, found: np.ndarray, null: np.ndarray) -> list[Row]:
     """Every token."""
     fresh = null.mean(1)
     return [
-        {**facts, "token": token, "value": found[:, token].mean(), "low": None, "high": None, **_bootstrap.mean(found[:, token]), "n": len(found)}
+        {**facts, "token": token, "value": found[:, token].mean(), "low": None, "high": None, **_intervals.of_mean(found[:, token]), "n": len(found)}
         | {"untrained": fresh[:, token].mean(), "untrained_low": fresh[:, token].min(), "untrained_high": fresh[:, token].max()}
         for token in range(found.shape[1])
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from picollm.analysis import _bootstrap, _probes, _verdicts
+from picollm.analysis import _intervals, _probes, _verdicts
 from picollm.analysis._attention import measures, shares, uniform
 from picollm.analysis._drawing import label
 from picollm.analysis._head_maps import draw
@@ -85,9 +85,9 @@ def _summarise(name: str, values: np.ndarray, null: np.ndarray, flat: float) -> 
     """The mean over all heads, and the highest head: held against the highest head of each untrained model, it was looked for there too."""
     heads = values.mean(1)  # (L, H)
     layer, head = (int(place) for place in np.unravel_index(heads.argmax(), heads.shape))
-    n, ends = values.shape[1], _bootstrap.mean(values[layer, :, head])
+    n, ends = values.shape[1], _intervals.of_mean(values[layer, :, head])
     return {
-        name: estimate(heads.mean(), n, {"untrained": null.mean((1, 2))}, uniform=flat, **_bootstrap.mean(values.mean((0, 2)))),
+        name: estimate(heads.mean(), n, {"untrained": null.mean((1, 2))}, uniform=flat, **_intervals.of_mean(values.mean((0, 2)))),
         f"{name}.highest": estimate(heads.max(), n, {"untrained": null.max((1, 2))}, uniform=flat, **ends, layer=layer, head=head),
     }
 
@@ -96,7 +96,7 @@ def _rows(facts: Row, values: np.ndarray, null: np.ndarray, flat: float) -> list
     """Every head, beside all untrained heads of its layer."""
     L, N, H = values.shape
     return [
-        {**facts, "layer": layer, "head": head, "value": values[layer, :, head].mean(), "low": None, "high": None, **_bootstrap.mean(values[layer, :, head])}
+        {**facts, "layer": layer, "head": head, "value": values[layer, :, head].mean(), "low": None, "high": None, **_intervals.of_mean(values[layer, :, head])}
         | {"n": N, "uniform": flat, "untrained": null[:, layer].mean(), "untrained_low": null[:, layer].min(), "untrained_high": null[:, layer].max()}
         for layer in range(L)
         for head in range(H)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from picollm.analysis import _bootstrap
+from picollm.analysis import _bootstrap, _intervals
 from picollm.analysis._bootstrap import Interval
 from picollm.analysis._cka import alike, gram
 from picollm.analysis._neurons import difference, eta_squared
@@ -40,6 +40,11 @@ def bootstrap_of_a_share_of_tokens(rng: np.random.Generator) -> Interval:
     """Right answers among a sequence's few tokens, which are right or wrong together."""
     tokens = rng.integers(1, 9, size=N)
     return _bootstrap.ratio(rng.binomial(tokens, rng.beta(3, 2, size=N)), tokens)
+
+
+def delta_of_a_share_of_tokens(rng: np.random.Generator) -> Interval:
+    tokens = rng.integers(1, 9, size=N)
+    return _intervals.of_ratio(rng.binomial(tokens, rng.beta(3, 2, size=N)).astype(float), tokens.astype(float))
 
 
 def bootstrap_of_a_correlation(rng: np.random.Generator) -> Interval:
@@ -81,6 +86,7 @@ CASES = {
     "t": Case(0, t_of_normal),
     "bootstrap, skewed mean": Case(1, bootstrap_of_a_skewed_mean),
     "bootstrap, share of tokens": Case(0.6, bootstrap_of_a_share_of_tokens),
+    "delta method, share of tokens": Case(0.6, delta_of_a_share_of_tokens),
     "bootstrap, rank correlation": Case(6 / np.pi * np.arcsin(0.3), bootstrap_of_a_correlation, fast=0, slow=600),
     "bootstrap, eta squared": Case(1.25 / 2.25, bootstrap_of_eta_squared, fast=200, slow=600),
     "bootstrap, area": Case(float(ndtr(np.sqrt(0.5))), bootstrap_of_an_area, fast=200, slow=600),

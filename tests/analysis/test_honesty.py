@@ -22,7 +22,7 @@ def found(request: pytest.FixtureRequest, make: Callable[..., Subject], saved_on
     subject = make(data, {"untrained": 3, "prompt": "the cat"}, n_layer=1, n_head=4)
     for step in range(3):
         saved_once(f"{data}/seed0/step{step:06d}", subject.model, step=step)
-    subject = replace(subject, checkpoint=saved_once(f"{data}/seed0", subject.model, step=2), others=(saved_once(f"{data}/seed1", subject.model),))
+    subject = replace(subject, checkpoint=saved_once(f"{data}/seed0", subject.model, step=2, context=256), others=(saved_once(f"{data}/seed1", subject.model),))
     return {name: registry.load("analysis", name, "interpret.analyses").analyse(subject) for name in registry.names("analysis")}
 
 
