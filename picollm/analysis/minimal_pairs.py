@@ -111,8 +111,9 @@ def _estimate(hits: np.ndarray, neighbours: np.ndarray, null: np.ndarray) -> Est
 
 
 def _claims(metrics: dict[str, Estimate]) -> list[Claim]:
-    """All together, and each category by what it takes to know it."""
+    """All together, and each category, of which one in so many would beat bigrams by chance (Bonferroni)."""
     claims = []
+    categories = max(1, len(metrics) - (ALL in metrics))
     for name, found in metrics.items():
         what = (
             f"{name}: the right one is preferred in {{{name}:value}} of {{{name}:n}} pairs ({{{name}:low}} to {{{name}:high}}), by bigrams in {{{name}:bigram}}"
@@ -120,7 +121,11 @@ def _claims(metrics: dict[str, Estimate]) -> list[Claim]:
         if found["low"] <= 0.5:
             verdict = ": no more than half, tested and not found"
         else:
-            verdict = "" if found["value"] > found["bigram"] and found["bigram_p"] <= 0.05 else ": more than bigrams know was tested for and not found"
+            verdict = (
+                ""
+                if found["value"] > found["bigram"] and found["bigram_p"] * (1 if name == ALL else categories) <= 0.05
+                else ": more than bigrams know was tested for and not found"
+            )
         claims.append(Claim(f"{what}{verdict}."))
     return claims
 
