@@ -80,7 +80,7 @@ def analyse(subject: Subject) -> Result | Skip:
     if stories is None:
         return Skip(f"no story fits into the {subject.model.max_length} tokens that the model takes")
     asked = {kind: [query for story, truth in enumerate(stories.truth) for query in queries(truth, story, kind)] for kind in KINDS}
-    asked = {kind: own for kind, own in asked.items() if len(own) >= FEWEST}
+    asked = {kind: own for kind, own in asked.items() if len(own) >= FEWEST and len({query.story for query in own}) > 1}
     found = looks(subject.model, stories, asked)
     fresh = [_summaries(looks(model, stories, asked)) for model in untrained(subject)]
     effects = ablated(subject.model, stories)
@@ -137,7 +137,7 @@ def _best(own: Looks, best: int, n_head: int, null: np.ndarray, shuffled: np.nda
     ends = _over_stories(own.stories, found.above[:, best], found.room)
     result = {"score": estimate(found.value()[best], n, nulls, **ends, queries=len(own.queries), **place)}
     target, both, stories = preference(own, best)
-    if both.sum():
+    if both.sum() and len(np.unique(stories)) > 1:
         ends = _over_stories(stories, target, both)
         result["preference"] = estimate(target.sum() / both.sum(), len(np.unique(stories)), {"untrained": rivals}, **ends, queries=len(target), **place)
     losses = _of_queries(effects, own)

@@ -39,7 +39,7 @@ def analyse(subject: Subject) -> Result | Skip:
     pairs, tokenizer = read_json(path), from_json(subject.tokens.header["tokenizer"])
     texts = tokenizer.encode_batch([pair[side] for pair in pairs for side in ("right", "wrong")])
     longest = np.array([len(text) for text in texts]).reshape(-1, 2).max(1)
-    limit = read_config(subject.checkpoint, "context")["context"] if subject.checkpoint else subject.model.max_length or longest.max()
+    limit = _limit(subject) or longest.max()
     fits = np.flatnonzero(longest <= limit)
     if not len(fits):
         return Skip(f"no pair fits into a context of {limit} tokens")
@@ -64,6 +64,12 @@ def analyse(subject: Subject) -> Result | Skip:
             table.append({"category": name, "change": change, **_exact(preferred[mask]), "bigram": neighbours[mask].mean()})
     left_out = {"left_out": [{"why": f"longer than {limit} tokens", "pairs": count}]} if (count := len(read_json(path)) - len(pairs)) else {}
     return Result(metrics, {"": _draw(metrics)}, {"": table, **left_out}, claims=_claims(metrics))
+
+
+def _limit(subject: Subject) -> int | None:
+    """The tokens that the model was trained on at a time, beyond which the evaluation leaves pairs out too, or those that it can read."""
+    trained = read_config(subject.checkpoint).get("context") if subject.checkpoint else None
+    return trained or subject.model.max_length
 
 
 def costs(model: Model, texts: Texts, end: int) -> np.ndarray:
@@ -111,8 +117,9 @@ def _estimate(hits: np.ndarray, neighbours: np.ndarray, null: np.ndarray) -> Est
 
 
 def _claims(metrics: dict[str, Estimate]) -> list[Claim]:
-    """All together, and each category by what it takes to know it."""
+    """All together, and each category, of which one in so many would beat bigrams by chance (Bonferroni)."""
     claims = []
+    categories = max(1, len(metrics) - (ALL in metrics))
     for name, found in metrics.items():
         what = (
             f"{name}: the right one is preferred in {{{name}:value}} of {{{name}:n}} pairs ({{{name}:low}} to {{{name}:high}}), by bigrams in {{{name}:bigram}}"
@@ -120,7 +127,11 @@ def _claims(metrics: dict[str, Estimate]) -> list[Claim]:
         if found["low"] <= 0.5:
             verdict = ": no more than half, tested and not found"
         else:
-            verdict = "" if found["value"] > found["bigram"] and found["bigram_p"] <= 0.05 else ": more than bigrams know was tested for and not found"
+            verdict = (
+                ""
+                if found["value"] > found["bigram"] and found["bigram_p"] * (1 if name == ALL else categories) <= 0.05
+                else ": more than bigrams know was tested for and not found"
+            )
         claims.append(Claim(f"{what}{verdict}."))
     return claims
 

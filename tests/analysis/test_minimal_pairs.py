@@ -1,7 +1,9 @@
 """Preferences are those of the evaluation; bigrams are counted right; ties are wrong; what bigrams know too is not claimed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import comb, log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +44,14 @@ def test_pairs_beyond_the_context_are_left_out(tell: Callable[..., Subject]) -> 
     assert left_out["why"] == "longer than 80 tokens"
     assert left_out["pairs"] + short.metrics["all"]["n"] == whole.metrics["all"]["n"]
     assert analyse(tell(n_layer=1, positions="learned", block_size=4)) == Skip("no pair fits into a context of 4 tokens")
+
+
+def test_the_context_of_training_is_what_pairs_must_fit_into(tell: Callable[..., Subject], saved: Callable[..., Path]) -> None:
+    subject = tell({"untrained": 1}, n_layer=1)
+    trained = replace(subject, checkpoint=saved("seed0", subject.model, context=70))
+    result = analyse(trained)
+    assert isinstance(result, Result)
+    assert result.tables["left_out"][0]["why"] == "longer than 70 tokens"
 
 
 def test_bigrams_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
