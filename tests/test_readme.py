@@ -24,7 +24,7 @@ from picollm.study import Study
 
 ROOT = Path(__file__).parents[1]
 WITH_COMMANDS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-WITH_LINKS = [*WITH_COMMANDS, *sorted((ROOT / "docs").glob("*.md"))]
+WITH_LINKS = [*WITH_COMMANDS, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)")
@@ -84,8 +84,8 @@ def check_make(targets: list[str]) -> None:
 def check_picollm(words: list[str]) -> None:
     name, *arguments = words
     context = typer.main.get_command(app).commands[name].make_context(name, arguments)
-    if context.params["run"] is not None:
-        assert context.params["run"] in read()["runs"]
+    named = [context.params[key] for key in ("run",) if context.params.get(key)] + list(context.params.get("what") or [])
+    assert set(named) <= set(read()["runs"])
     if name == "sample":
         parse(Sampling, {key: context.params[key] for key in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")}, name)
 
