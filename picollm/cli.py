@@ -11,6 +11,8 @@ from typer.exceptions import TyperException
 from picollm.commands._options import ModelSeed, RunName
 from picollm.commands.info import info
 from picollm.commands.sample import sample
+from picollm.commands.status import status
+from picollm.commands.study import study
 from picollm.core.config import PARAMS, parse, read
 from picollm.core.errors import UserError
 from picollm.core.files import write_text
@@ -20,13 +22,15 @@ from picollm.study import Study
 app = typer.Typer(
     help="A study bench of tiny language models. `make study` trains them, these commands ask them.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=Path(sys.argv[0]).name == "picollm",  # a shell can complete no word of `python -m picollm`
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command()(info)
-app.command()(sample)
+INTERRUPTED = 130  # what typer makes of an interruption, without a word
+
+for verb in (study, status, info, sample):
+    app.command()(verb)
 
 
 @app.command()
@@ -208,7 +212,10 @@ def compare(
 def main() -> None:
     """The command line with all errors in one line, typer's own too."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except TyperException as error:
