@@ -10,6 +10,7 @@ import torch
 
 from picollm.core.config import parse
 from picollm.core.errors import UserError
+from picollm.explorer.spelling import Spelling
 from picollm.generation.generate import check, steps
 from picollm.generation.samples import beginning, continuations, room
 from picollm.generation.sampling import Sampling
@@ -17,7 +18,7 @@ from picollm.loaded import floors
 from picollm.loaded.explained import Explanation
 from picollm.loaded.folders import folder_of
 from picollm.loaded.scores import Score
-from picollm.loaded.tokens import Speller, Token, label, seen, spelled
+from picollm.loaded.tokens import Speller, Token, seen, spelled
 from picollm.nn.decoder import attention_matrices
 from picollm.tokenizers._shared import Base
 from picollm.training.checkpoints import load_model, read_config
@@ -82,32 +83,43 @@ class Loaded:
             ids = [*ids, int(new)]
             ended = ids[-1] in ends
             text = speller.add(ids[-1], ended or count == length)
-            yield Token(ids[-1], text, *seen(coder, logits[0], ids[-1]), self._floors(ids)[-1], ended)
+            yield Token(ids[-1], text, *seen(self.spelling.label, logits[0], ids[-1]), self._floors(ids)[-1], ended)
             if ended:
                 return
 
     def score(self, text: str, end: bool = True) -> Score:
         """The probability of every token of `text`. Where training had whole documents, the text is one, its end is scored too, unless `end` is False."""
-        coder, ids, _ = beginning(talking(self.folder), text, parameter="text")
-        whole, last = bool(self.facts["whole"]), len(ids)
-        ids = [*ids, coder.end] if whole and end else ids
-        logits = self._logits(ids[:-1]) if len(ids) > 1 else torch.empty(0, self.model.vocab_size)
-        tokens = tuple(spelled(coder, ids, logits, int(whole), self._floors(ids)))
+        whole = end and bool(self.facts["whole"])
+        tokens = self.read(text, "text", whole)
         if not any(token.probability is not None for token in tokens):
-            raise UserError(f"text: {last} tokens leave nothing to predict; give a longer one")
-        if whole and end:
+            raise UserError(f"text: {len(tokens)} tokens leave nothing to predict; give a longer one")
+        if whole:
             return Score(tokens, floors.of_story(self.facts, text), len(text.encode()))
         known = [token.floor_bits for token in tokens if token.probability is not None]
         return Score(tokens, None if None in known else math.fsum(bits for bits in known if bits is not None), None)
 
+    def read(self, text: str, parameter: str, end: bool = False) -> tuple[Token, ...]:
+        """The tokens of a text, which came from `parameter`, as the model sees them coming; the end of a document too, where `end` says so."""
+        coder, ids, _ = beginning(talking(self.folder), text, parameter=parameter)
+        ids = [*ids, coder.end] if end else ids
+        logits = torch.empty(0)
+        if len(ids) > 1:
+            check(self.model, len(ids) - 1, 1, parameter)
+            with torch.inference_mode():
+                logits = self.model.logits(torch.tensor([ids[:-1]], device=self.model.device))[0].float()
+        return tuple(spelled(coder, self.spelling.label, ids, logits, int(self.facts["whole"]), self._floors(ids)))
+
     def explain(self, text: str) -> Explanation:
-        """Where every head looks. Raises UserError for a model without heads."""
+        """Where every head looks; an adder is given a sum, "1342+879". Raises UserError for a model without heads."""
+        return self.attention(self.spelling.read(text, "text").tolist())
+
+    def attention(self, ids: Sequence[int]) -> Explanation:
+        """The same of ids, the start token of a document included."""
         self.heads()
         model: Any = self.model  # a decoder: it has heads
-        coder, ids, _ = beginning(talking(self.folder), text, parameter="text")
-        check(self.model, len(ids), 1, "text")
+        check(model, len(ids), 1, "text")
         attention = attention_matrices(model, torch.tensor([ids], device=model.device))[:, 0]
-        return Explanation(tuple(label(coder, token) for token in ids), attention.float().cpu().numpy())
+        return Explanation(tuple(map(self.spelling.label, ids)), attention.float().cpu().numpy())
 
     def heads(self) -> tuple[int, int]:
         """How many layers a token passes, and the heads of each."""
@@ -122,11 +134,9 @@ class Loaded:
     def _floors(self) -> Any:
         return floors.predictor(self.facts)
 
-    @torch.inference_mode()
-    def _logits(self, ids: list[int]) -> torch.Tensor:
-        """(T,) -> (T, V)."""
-        check(self.model, len(ids), 1, "text")
-        return self.model.logits(torch.tensor([ids], device=self.model.device))[0].float()
+    @cached_property
+    def spelling(self) -> Spelling:
+        return Spelling(read_config(self.folder, "tokenizer"))
 
 
 def load(path: str | Path, seed: int = 0) -> Loaded:

@@ -5,7 +5,7 @@ Shapes: T tokens, V vocabulary.
 
 import codecs
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from picollm.tokenizers._shared import Base
 
 TOP = 8  # alternatives that a token is shown with
-END = "⏹"  # how the end token is shown, which spells nothing
+Label = Callable[[int], str]  # a token by itself
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,14 @@ class Speller:
         return self.decoder.decode(self.coder.spelled([token])[0], last)
 
 
-def between(coder: Base) -> str:
-    """What stands between the tokens of a text."""
-    return "" if coder.spells_text else " "
-
-
-def label(coder: Base, token: int) -> str:
-    """A token alone."""
-    if token == coder.end:
-        return END
-    return coder.spelled([token])[0].decode(errors="replace") if coder.spells_text else coder.decode([token])
-
-
-def seen(coder: Base, logits: Tensor, token: int) -> tuple[float, tuple[tuple[str, float], ...]]:
+def seen(label: Label, logits: Tensor, token: int) -> tuple[float, tuple[tuple[str, float], ...]]:
     """The probability of `token` under (V,) logits, and the likeliest tokens, of equals the lower id first."""
     probabilities = logits.double().softmax(-1)
     order = probabilities.argsort(descending=True, stable=True)[:TOP].tolist()
-    return float(probabilities[token]), tuple((label(coder, other), float(probabilities[other])) for other in order)
+    return float(probabilities[token]), tuple((label(other), float(probabilities[other])) for other in order)
 
 
-def spelled(coder: Base, ids: Sequence[int], logits: Tensor, start: int, floors: Sequence[float | None]) -> Iterator[Token]:
+def spelled(coder: Base, label: Label, ids: Sequence[int], logits: Tensor, start: int, floors: Sequence[float | None]) -> Iterator[Token]:
     """The tokens of `ids` from `start` on, predicted by (T - 1, V) `logits`: row t after token t. `floors` are bits of all ids."""
     speller = Speller(coder)
     for place in range(start, len(ids)):
@@ -77,4 +65,4 @@ def spelled(coder: Base, ids: Sequence[int], logits: Tensor, start: int, floors:
         if place == 0:
             yield Token(ids[place], text, floor_bits=floors[place])
         else:
-            yield Token(ids[place], text, *seen(coder, logits[place - 1], ids[place]), floors[place], ends)
+            yield Token(ids[place], text, *seen(label, logits[place - 1], ids[place]), floors[place], ends)
