@@ -8,67 +8,29 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
+from picollm.commands._options import ModelSeed, RunName
+from picollm.commands.info import info
+from picollm.commands.sample import sample
+from picollm.commands.status import status
+from picollm.commands.study import study
 from picollm.core.config import PARAMS, parse, read
-from picollm.core.errors import UserError, did_you_mean
-from picollm.core.files import read_json, write_text
+from picollm.core.errors import UserError
+from picollm.core.files import write_text
+from picollm.loaded.folders import CHECKPOINTS, folder_of
 from picollm.study import Study
 
 app = typer.Typer(
     help="A study bench of tiny language models. `make study` trains them, these commands ask them.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=Path(sys.argv[0]).name == "picollm",  # a shell can complete no word of `python -m picollm`
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-CHECKPOINTS = Path("data/checkpoints")
-OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run of params.yaml, or a checkpoint folder")]
-ModelSeed = Annotated[int, typer.Option(help="which of the run's models")]
+INTERRUPTED = 130  # what typer makes of an interruption, without a word
 
-
-@app.command()
-def info(run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="one run in detail; without it, all")] = None) -> None:
-    """What was measured, and where the report, the metrics and the UI are.
-
-    Example: python -m picollm info classic_linear
-    """
-    print(_overview() if run is None else _details(run))
-
-
-@app.command()
-def sample(
-    run: RunName,
-    prompt: Annotated[str, typer.Option(help='how the text begins; integers for a numeric run: "3 5 7"')],
-    length: Annotated[int, typer.Option(min=1, help="new tokens at most")] = 60,
-    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="only the k most probable tokens")] = None,
-    top_p: Annotated[float | None, typer.Option(help="only the most probable tokens that together reach p")] = None,
-    min_p: Annotated[float | None, typer.Option(help="only tokens at least p times as probable as the likeliest")] = None,
-    repetition_penalty: Annotated[float, typer.Option(help="above 1, tokens that came before are less likely")] = 1.0,
-    samples: Annotated[int, typer.Option(min=1, help="how many texts, of this seed, the next one, ...")] = 1,
-    stop: Annotated[list[str] | None, typer.Option(help="end before this text, or number; may be given several times")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the random choices")] = 0,
-    model_seed: ModelSeed = 0,
-) -> None:
-    """Continue a prompt, token by token.
-
-    Example: python -m picollm sample fables_transformer --prompt "Once upon a time" --top-p 0.9
-    """
-    from picollm import load
-    from picollm.generation.samples import continuations
-    from picollm.generation.sampling import Sampling
-    from picollm.training.checkpoints import read_config
-
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
-    sampling = parse(Sampling, options, "sample")
-    folder = _checkpoint(run, model_seed)
-    facts = read_config(folder, "tokenizer", "whole", "targets")
-    if facts["targets"]:
-        raise UserError(f"{run}: answers about the tokens it is given, and does not continue them; sample a run of another task")
-    between = " " if facts["tokenizer"]["kind"] == "integers" else ""
-    for text in continuations(load(folder), facts, prompt, length, sampling, range(seed, seed + samples), stop or ()):
-        print(prompt, text, sep=between)
+for verb in (study, status, info, sample):
+    app.command()(verb)
 
 
 @app.command()
@@ -109,7 +71,7 @@ def analyze(
     if analysis and shown:
         raise UserError(f"analysis: looks at the task's own sequences; give either --analysis or --{shown[0]}")
     block = {**_interpret(), **({"analyses": analysis} if analysis else {}), **({"sequence_types": [seq_type], "length": length or 12} if seq_type else {})}
-    checkpoint = _checkpoint(run, model_seed)
+    checkpoint = folder_of(run, model_seed)
     subject, missing = subjects.subject_of(checkpoint, parse(Options, block, "analyze" if analysis or seq_type else "interpret"))
     out = out or "analyze" / (checkpoint.relative_to(CHECKPOINTS) if checkpoint.is_relative_to(CHECKPOINTS) else Path(*checkpoint.parts[-2:]))
     if not shown:
@@ -140,7 +102,7 @@ def export(
     """
     from picollm import exchange
 
-    notes = exchange.export(_checkpoint(run, model_seed), folder)
+    notes = exchange.export(folder_of(run, model_seed), folder)
     print("\n".join([f"AutoModelForCausalLM.from_pretrained({str(folder)!r}) loads it", *(f"note: {note}" for note in notes)]))
 
 
@@ -173,7 +135,7 @@ def add(
     from picollm.evaluation._addition import adder
     from picollm.tasks.addition.bases import digits_of, value_of, write
 
-    model, task = adder.load(_checkpoint(run, model_seed))
+    model, task = adder.load(folder_of(run, model_seed))
     operands = adder.operands(task, numbers or [], base)
     if measured := adder.beyond(model, task, operands):
         rate = f"{measured['successes']:g} of {measured['n']:g} random sums of that length are right"
@@ -201,7 +163,7 @@ def verify(
     from picollm.core.files import write_csv
     from picollm.evaluation._addition import manifest
 
-    checkpoint = _checkpoint(run, model_seed)
+    checkpoint = folder_of(run, model_seed)
     found = manifest.verify(checkpoint, proof, processes, Path(".resume") / f"verify-{checkpoint.parent.name}-{checkpoint.name}-{proof}.json")
     listed = found.pop("listed")
     if failures:
@@ -250,7 +212,10 @@ def compare(
 def main() -> None:
     """The command line with all errors in one line, typer's own too."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except TyperException as error:
@@ -280,53 +245,3 @@ def _numbers(heads: str | None) -> list[int]:
     if wrong is not None:
         raise UserError(f"heads: {wrong!r} is no number of a head; write them like 0,2")
     return [int(word) for word in words]
-
-
-def _runs() -> dict[str, Any]:
-    return Study(read()).params["runs"]
-
-
-def _checkpoint(run: str, seed: int) -> Path:
-    """The folder of a run's model, or the folder named itself."""
-    if (Path(run) / "config.json").exists():
-        return Path(run)
-    folder = CHECKPOINTS / run / f"seed{seed}"
-    if not folder.exists():
-        trained = [path.parent.name for path in CHECKPOINTS.glob("*/run.json")]
-        if run in trained:
-            raise UserError(f"{folder}: no such model; the run has {', '.join(sorted(path.name for path in (CHECKPOINTS / run).glob('seed*'))) or 'none'}")
-        if run in _runs():
-            raise UserError(f"{run}: is not trained yet; run `dvc repro train@{run}` or make study")
-        raise UserError(f"{run}: no such run {did_you_mean(run, _runs())}")
-    return folder
-
-
-def _overview() -> str:
-    compared = Path("metrics/compare.json")
-    lines = []
-    if compared.exists():
-        for run, metrics in read_json(compared).items():
-            if run.startswith("claim "):
-                continue
-            lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
-    else:
-        lines.append("nothing has been compared yet: make study")
-    return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "runs     make ui"])
-
-
-def _details(run: str) -> str:
-    if run not in _runs():
-        raise UserError(f"{run}: no such run {did_you_mean(run, _runs())}")
-    lines = [run]
-    for title, path in (("training", Path(f"metrics/train/{run}.json")), ("evaluation", Path(f"metrics/evaluate/{run}.json"))):
-        if not path.exists():
-            lines.append(f"  {title}: not yet; run `dvc repro {'train' if title == 'training' else 'evaluate'}@{run}`")
-            continue
-        result = read_json(path)
-        if title == "training":
-            lines.append(f"  task {result['task']}, budget {result['budget']}, {result['parameters']:,} parameters, {result['steps']} steps")
-        for name, value in result["summary"].items():
-            interval = f"  [{value['low']:.4g}, {value['high']:.4g}]" if "low" in value else ""
-            lines.append(f"  {name:<32} {value['mean']:.4g}{interval}  n={value['n']}")
-    models = sorted(str(path.parent) for path in (CHECKPOINTS / run).glob("seed*/config.json"))
-    return "\n".join([*lines, *(f"  model {path}" for path in models)])

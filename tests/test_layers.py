@@ -15,7 +15,9 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"blocks", "study"},
     {"generation", "exchange"},
     {"evaluation", "analysis", "report", "explorer"},
-    {"comparing"},
+    {"comparing", "loaded"},
+    {"serving"},
+    {"commands"},
     {"cli", "__main__"},
     {"stages"},
 ]

@@ -10,7 +10,7 @@ from picollm.core.errors import UserError
 from picollm.generation.generate import generate
 from picollm.generation.sampling import Sampling
 from picollm.models import Model
-from picollm.tokenizers._shared import from_json
+from picollm.tokenizers._shared import Base, from_json
 from picollm.training.checkpoints import read_config
 
 CORPUS = "corpus"  # stands among the settings for the corpus's own texts
@@ -92,14 +92,19 @@ def continuations(
     are strings, or numbers for a model of numbers. Fewer tokens come where the model can take no more.
     Raises UserError for a prompt that is empty, longer than the model can take, or holds what its tokenizer has no id for.
     """
+    coder, ids, ends = beginning(facts, prompt, stop, parameter)
+    found = generate(model, [ids] * len(seeds), room(model, len(ids), length), sampling, seeds, ends, parameter)
+    texts = [coder.decode(one.ids) for one in found]
+    return [_before(text, stop) for text in texts] if coder.spells_text else texts
+
+
+def beginning(facts: dict[str, Any], prompt: str, stop: Sequence[str] = (), parameter: str = "prompt") -> tuple[Base, list[int], set[int]]:
+    """The tokenizer, the ids that a continuation of `prompt` begins with, and the ids that end it, see `continuations`."""
     if not all(stop):
         raise UserError("stop: is empty; give the text to stop at")
     coder = from_json(facts["tokenizer"])
     ids = [*([coder.end] if facts["whole"] else []), *coder.encode(prompt, parameter)]
-    ends = {coder.end} if coder.spells_text else {coder.end, *(number for text in stop for number in coder.encode(text, "stop"))}
-    found = generate(model, [ids] * len(seeds), room(model, len(ids), length), sampling, seeds, ends, parameter)
-    texts = [coder.decode(one.ids) for one in found]
-    return [_before(text, stop) for text in texts] if coder.spells_text else texts
+    return coder, ids, {coder.end} if coder.spells_text else {coder.end, *(number for text in stop for number in coder.encode(text, "stop"))}
 
 
 def room(model: Model, prompt: int, length: int) -> int:

@@ -1,0 +1,51 @@
+"""`info`: what was measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from picollm.commands._options import complete
+from picollm.core.errors import UserError, did_you_mean
+from picollm.core.files import read_json
+from picollm.loaded.folders import CHECKPOINTS, models_of, runs
+
+OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
+
+
+def info(run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="one run in detail; without it, all", autocompletion=complete)] = None) -> None:
+    """What was measured, and where the report, the metrics and the UI are.
+
+    Example: python -m picollm info classic_linear
+    """
+    print(overview() if run is None else _details(run))
+
+
+def overview() -> str:
+    compared = Path("metrics/compare.json")
+    lines = []
+    if compared.exists():
+        for run, metrics in read_json(compared).items():
+            if run.startswith("claim "):
+                continue
+            lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
+    else:
+        lines.append("nothing has been compared yet: make study")
+    return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "runs     make ui"])
+
+
+def _details(run: str) -> str:
+    if run not in runs():
+        raise UserError(f"{run}: no such run {did_you_mean(run, runs())}")
+    lines = [run]
+    for title, path in (("training", Path(f"metrics/train/{run}.json")), ("evaluation", Path(f"metrics/evaluate/{run}.json"))):
+        if not path.exists():
+            lines.append(f"  {title}: not yet; run `dvc repro {'train' if title == 'training' else 'evaluate'}@{run}`")
+            continue
+        result = read_json(path)
+        if title == "training":
+            lines.append(f"  task {result['task']}, budget {result['budget']}, {result['parameters']:,} parameters, {result['steps']} steps")
+        for name, value in result["summary"].items():
+            interval = f"  [{value['low']:.4g}, {value['high']:.4g}]" if "low" in value else ""
+            lines.append(f"  {name:<32} {value['mean']:.4g}{interval}  n={value['n']}")
+    return "\n".join([*lines, *(f"  model {CHECKPOINTS / run / model}" for model in models_of(run))])
