@@ -29,6 +29,7 @@ from picollm.training.batches import Batch
 How = Literal["zero", "mean", "resampled"]
 HOWS: tuple[How, ...] = ("zero", "mean", "resampled")
 KINDS = {"head": "z", "attention": "attn_out", "mlp": "mlp_post"}  # and where each is taken hold of
+TOGETHER = 2048  # tokens of one pass: small ones cost little but the calls
 
 
 class Part(NamedTuple):
@@ -62,28 +63,29 @@ class Ablation:
         sites = {part.site for part in chosen}
         recorded: dict[str, list[Tensor]] = defaultdict(list)
         losses = []
-        for part in self.slices:
+        for some in self.slices:
             recorder = Recorder(sites)
-            losses.append(per_sequence(model, self._of(part), recorder))
+            losses.append(per_sequence(model, Batch(batch.inputs[some], batch.targets[some]), recorder))
             for site in sites:
                 recorded[site].append(recorder[site])
         self.loss = np.concatenate(losses)  # (N,)
         self.values = {site: torch.cat(values) for site, values in recorded.items()}
 
-    def _of(self, part: slice) -> Batch:
-        return Batch(self.batch.inputs[part], self.batch.targets[part])
+    def without(self, sets: Sequence[Sequence[Part]], how: How) -> np.ndarray:
+        """(S, N) nats that the sequences cost more when the parts of each set are replaced, all of them at once."""
+        size = max(1, TOGETHER // self.batch.inputs.numel()) if len(self.slices) == 1 else 1
+        groups = [sets[start : start + size] for start in range(0, len(sets), size)]
+        return np.concatenate([np.concatenate([self._pass(group, how, some) for some in self.slices], 1) for group in groups]) - self.loss
 
-    def without(self, chosen: Sequence[Part], how: How) -> np.ndarray:
-        """(N,) nats that the sequences cost more when these parts are replaced, all of them at once."""
-        heads: dict[str, list[int]] = defaultdict(list)
-        for part in chosen:
-            heads[part.site].append(part.head)
-        replacements = {site: self._replacement(site, how) for site in heads}
-        losses = [
-            per_sequence(self.model, self._of(part), Editor({site: _replaced(replacements[site][part], of) for site, of in heads.items()}))
-            for part in self.slices
-        ]
-        return np.concatenate(losses) - self.loss
+    def _pass(self, sets: Sequence[Sequence[Part]], how: How, some: slice) -> np.ndarray:
+        """(S, N): the sequences once for each set, one below the other in one pass."""
+        edits: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for number, chosen in enumerate(sets):
+            for part in chosen:
+                edits[part.site].append((number, part.head))
+        inputs, targets = (x[some].repeat(len(sets), 1) for x in (self.batch.inputs, self.batch.targets))
+        editor = Editor({site: _replaced(self._replacement(site, how)[some], where) for site, where in edits.items()})
+        return per_sequence(self.model, Batch(inputs, targets), editor).reshape(len(sets), -1)
 
     def _replacement(self, site: str, how: How) -> Tensor:
         value = self.values[site]
@@ -94,14 +96,16 @@ class Ablation:
         return value.mean((0, -2), keepdim=True).expand_as(value)  # time is the last axis but one at every site
 
 
-def _replaced(replacement: Tensor, heads: list[int]) -> Callable[[Tensor], Tensor]:
-    """An edit of (N, H, T, V) that replaces some heads, or of all of (N, T, D)."""
+def _replaced(replacement: Tensor, where: list[tuple[int, int]]) -> Callable[[Tensor], Tensor]:
+    """An edit of (S N, H, T, V), or of (S N, T, D), that replaces the heads, or all, of some of the S copies."""
 
     def edit(value: Tensor) -> Tensor:
-        if heads == [-1]:
-            return replacement
-        value = value.clone()
-        value[:, heads] = replacement[:, heads]
+        value, N = value.clone(), len(replacement)
+        for number, head in where:
+            if head < 0:
+                value[number * N : (number + 1) * N] = replacement
+            else:
+                value[number * N : (number + 1) * N, head] = replacement[:, head]
         return value
 
     return edit

@@ -19,7 +19,7 @@ from picollm.analysis._result import FEWEST_FOR_P
 
 LEVEL = 0.05
 FLOOR = 0.3  # of a score: almost a third of what lies between chance and all
-LEAST_SPREAD = 0.02  # of a score: a head that training moved by less than a few of these was given no role by it
+LEAST_SPREAD = 0.02  # of a score: where all untrained models are alike, as ALiBi makes them, a smaller unit would be rounding
 UNLABELLED = "unlabelled"
 
 

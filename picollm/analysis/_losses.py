@@ -11,29 +11,41 @@ import torch
 import torch.nn.functional as F
 
 from picollm.analysis._probes import TEST
-from picollm.analysis._result import Subject
+from picollm.analysis._result import Skip, Subject
 from picollm.models import Model
 from picollm.nn.taps import Tap
 from picollm.training.batches import IGNORED, Batch, from_rows, stored, windows_at
 
 CONTEXT = 64  # tokens of a window of text: long enough for a role, and no training has shorter contexts
+MOST, TOKENS = 64, 2048  # sequences, and tokens of them all
+FEWEST = 4  # sequences to say anything by
 LOGITS = 1 << 22  # of a pass: 16 MiB, whatever the vocabulary
 
 
-def examples(subject: Subject, most: int) -> Batch:
-    """Up to `most` different sequences of the test split with their targets, of any kind of task: (N, T) ids, (N, T) targets. There may be none."""
-    return _windows(subject, most) if subject.is_text else _rows(subject, most)
+def examples(subject: Subject) -> Batch | Skip:
+    """Up to MOST different sequences of the test split with their targets, of any kind of task: (N, T) ids, (N, T) targets."""
+    batch = _windows(subject) if subject.is_text else first(_rows(subject), TOKENS)
+    n = len(batch.inputs)
+    return batch if n >= FEWEST else Skip(f"needs {FEWEST} different test sequences of one length, there are {n}")
 
 
-def _windows(subject: Subject, most: int) -> Batch:
-    """Spread evenly over the text."""
+def first(batch: Batch, tokens: int) -> Batch:
+    """As many of its sequences as make up so many tokens, but at least FEWEST."""
+    count = max(FEWEST, tokens // batch.inputs.shape[1])
+    return Batch(batch.inputs[:count], batch.targets[:count])
+
+
+def _windows(subject: Subject) -> Batch:
+    """Spread evenly over the text; it may repeat itself."""
     stream = subject.tokens.split(TEST)
     context = min(CONTEXT, subject.model.max_length or CONTEXT, len(stream) - 1)
-    starts = np.linspace(0, len(stream) - 1 - context, min(most, (len(stream) - 1) // context)).astype(np.int64)
-    return windows_at(stream, starts, context)
+    starts = np.linspace(0, len(stream) - 1 - context, min(MOST, TOKENS // context, (len(stream) - 1) // context)).astype(np.int64)
+    batch = windows_at(stream, starts, context)
+    chosen = _different(batch.inputs.numpy())
+    return Batch(batch.inputs[chosen], batch.targets[chosen])
 
 
-def _rows(subject: Subject, most: int) -> Batch:
+def _rows(subject: Subject) -> Batch:
     """A task with targets of its own asks for something at the end of its sequences, so they stay whole: those of the most frequent length.
     Otherwise each is cut to the median length."""
     rows = stored(subject.tokens, TEST)
@@ -46,9 +58,13 @@ def _rows(subject: Subject, most: int) -> Batch:
         length = len(counts) - 1 - int(counts[::-1].argmax())  # of equally frequent ones the longest
         chosen = np.flatnonzero((lengths == length) & (rows.targets[:, :length] != rows.pad).any(1))
     ids = rows.ids[chosen, :length]
-    _, first = np.unique(ids, axis=0, return_index=True)  # copies would make n a lie
-    some = np.sort(first)[:most]
+    some = _different(ids)
     return from_rows(ids[some], rows.pad, None if rows.targets is None else rows.targets[chosen[some], :length])
+
+
+def _different(ids: np.ndarray) -> np.ndarray:
+    """(N, T) -> the numbers of the first MOST rows that are no copies of others, which would make n a lie."""
+    return np.sort(np.unique(ids, axis=0, return_index=True)[1])[:MOST]
 
 
 def per_sequence(model: Model, batch: Batch, tap: Tap | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from picollm.analysis import _threshold_rule
 from picollm.analysis._ablation import Ablation, How, heads_of, interval
 from picollm.analysis._labels import LEVEL, UNLABELLED, labels, p_values
+from picollm.analysis._losses import first
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Estimate, Subject, estimate
 from picollm.analysis._role_probes import probes
@@ -21,10 +22,11 @@ from picollm.analysis._roles import Roles, Score, patterns
 from picollm.models import Model
 from picollm.training.batches import Batch
 
-FEW = 16  # sequences, for the ablations of untrained models
-IN_SETS = 32  # and for the sets of heads
+FEW = 200  # tokens, for the ablations of untrained models: their effects scatter more, so that a causal head has more to exceed
+IN_SETS = 16  # sequences, for the sets of heads
 HOW: How = "mean"  # resampling would plant a wrong answer beside a twin's right one, and zeros also take what is the same in all inputs
 SETS = 200
+DRAWS = 1000  # of the sequences, for the interval of a factor
 LEAST = 0.001  # nats: an effect below it is none, and the least that a factor is taken of
 SEED = 7
 
@@ -61,7 +63,7 @@ class Heads:
 
 
 def measure(subject: Subject, batch: Batch) -> Heads:
-    model, few = subject.model, Batch(batch.inputs[:FEW], batch.targets[:FEW])
+    model, few = subject.model, first(batch, FEW)
     roles, short = Roles(model, probes(subject, batch)), batch.inputs[:, : subject.options.length].numpy()
     null, null_effects, null_rule = [], [], []
     for fresh in untrained(subject):
@@ -78,8 +80,7 @@ def measure(subject: Subject, batch: Batch) -> Heads:
 def effects(model: Model, batch: Batch) -> np.ndarray:
     """(L, H, N) nats that each sequence costs more without each head."""
     heads = heads_of(model)
-    ablation = Ablation(model, batch, heads)
-    return np.stack([ablation.without([head], HOW) for head in heads]).reshape(model.config.depth, model.config.n_head, -1)
+    return Ablation(model, batch, heads).without([[head] for head in heads], HOW).reshape(model.config.depth, model.config.n_head, -1)
 
 
 def together(subject: Subject, heads: Heads, batch: Batch) -> dict[str, Estimate]:
@@ -90,10 +91,18 @@ def together(subject: Subject, heads: Heads, batch: Batch) -> dict[str, Estimate
         return {}
     ablation = Ablation(subject.model, Batch(batch.inputs[:IN_SETS], batch.targets[:IN_SETS]), every)
     sets = _sets(len(every), chosen)
-    values = ablation.without([every[head] for head in sorted(chosen)], HOW)
-    null = np.array([ablation.without([every[head] for head in some], HOW).mean() for some in sets])
-    factor = values.mean() / max(float(np.median(null)), LEAST)
-    return {"together": estimate(values.mean(), len(values), {"other_sets": null}, **interval(values), heads=len(chosen), sets=len(null), factor=factor)}
+    values, *others = ablation.without([[every[head] for head in some] for some in (sorted(chosen), *sets)], HOW)
+    null = np.array([other.mean() for other in others])
+    rng = np.random.Generator(np.random.PCG64([SEED, len(values)]))
+    draws = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), DRAWS) / len(values)  # (DRAWS, N): sequences drawn again
+    low, high = np.quantile(_factor(draws @ values, draws @ np.array(others).T), [0.025, 0.975])
+    facts = {"factor": float(_factor(values.mean(), null)), "factor_low": float(low), "factor_high": float(high)}
+    return {"together": estimate(values.mean(), len(values), {"other_sets": null}, **interval(values), heads=len(chosen), sets=len(null), **facts)}
+
+
+def _factor(effect: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(...), (..., S) -> (...): how many times the median of the sets."""
+    return effect / np.maximum(np.median(others, -1), LEAST)
 
 
 def _sets(heads: int, chosen: frozenset[int]) -> list[tuple[int, ...]]:

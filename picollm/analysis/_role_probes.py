@@ -35,7 +35,7 @@ def probes(subject: Subject, examples: Batch) -> Probes:
 
 
 def _repeated(subject: Subject, N: int, T: int) -> np.ndarray | None:
-    """Tokens that training shows, all different within a period of a third to a half of the sequence; a text begins with its end token."""
+    """Tokens that training shows, all different within a period; a text begins with its end token."""
     if getattr(subject.model.config, "position_ids", "sequential") != "sequential":  # random digits without delimiters are one long number
         return None
     header = subject.tokens.header
@@ -49,7 +49,7 @@ def _repeated(subject: Subject, N: int, T: int) -> np.ndarray | None:
     rows = np.empty((N, T), np.int64)
     rows[:, : len(end)] = end
     for row in rows:
-        period = rng.permutation(known)[: rng.integers(min(max(2, free // 3), longest), longest + 1)]
+        period = rng.permutation(known)[: rng.integers(2 * longest // 3, longest + 1)]
         row[len(end) :] = np.resize(period, free)
     return rows
 

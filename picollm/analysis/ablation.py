@@ -13,15 +13,13 @@ from matplotlib.figure import Figure
 
 from picollm.analysis._ablation import HOWS, Ablation, Part, heads_of, interval, layers_of
 from picollm.analysis._drawing import HEATMAP
-from picollm.analysis._losses import examples
+from picollm.analysis._losses import examples, first
 from picollm.analysis._nulls import family_wise, untrained
 from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
 from picollm.models import Model
 from picollm.training.batches import Batch
 
-SEQUENCES = 64
-FEW = 16  # of them, for untrained models
-FEWEST = 4
+FEW = 200  # tokens, for untrained models
 LINEAR = 0.01  # nats: the scale of colours is linear up to here and logarithmic beyond
 KINDS = ("head", "attention", "mlp")
 
@@ -29,11 +27,11 @@ KINDS = ("head", "attention", "mlp")
 def analyse(subject: Subject) -> Result | Skip:
     if subject.without_taps:
         return Skip(subject.without_taps)
-    batch = examples(subject, SEQUENCES)
-    if len(batch.inputs) < FEWEST:
-        return Skip(f"needs {FEWEST} different test sequences of one length, there are {len(batch.inputs)}")
+    batch = examples(subject)
+    if isinstance(batch, Skip):
+        return batch
     parts = heads_of(subject.model) + layers_of(subject.model)
-    few = Batch(batch.inputs[:FEW], batch.targets[:FEW])
+    few = first(batch, FEW)
     fresh = [{how: values.mean(-1) for how, values in effects(model, few, parts).items()} for model in untrained(subject)]
     metrics: dict[str, Estimate] = {}
     table: list[Row] = []
@@ -54,7 +52,7 @@ def analyse(subject: Subject) -> Result | Skip:
 def effects(model: Model, batch: Batch, parts: list[Part]) -> dict[str, np.ndarray]:
     """{how: (P, N) nats}, one part at a time."""
     ablation = Ablation(model, batch, parts)
-    return {how: np.stack([ablation.without([part], how) for part in parts]) for how in HOWS}
+    return {how: ablation.without([[part] for part in parts], how) for how in HOWS}
 
 
 def _highest(parts: list[Part], values: np.ndarray, null: np.ndarray, p: np.ndarray) -> Estimate:

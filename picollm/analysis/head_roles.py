@@ -21,8 +21,7 @@ from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject
 from picollm.analysis._role_figures import draw_roles, draw_shares
 from picollm.core import statistics
 
-SEQUENCES = 64
-FEWEST = 4  # sequences, and heads to be ranked
+RANKED = 4  # heads, without which there is no order
 SEVERAL = 3.0  # times the median of other sets: what the heads with a role have to be worth together
 SENSITIVE = 0.3  # a rank correlation below which a score says something of the training (Adebayo et al. 2018, arXiv 1810.03292)
 CHOICES = {"copy_back": "k", "token_specific": "id"}  # what the best way to fulfil a role is called
@@ -33,9 +32,9 @@ def analyse(subject: Subject) -> Result | Skip:
         return Skip(subject.without_taps)
     if subject.model.config.attention == "convolution":
         return Skip("a convolution has no heads")
-    batch = examples(subject, SEQUENCES)
-    if len(batch.inputs) < FEWEST:
-        return Skip(f"needs {FEWEST} different test sequences of one length, there are {len(batch.inputs)}")
+    batch = examples(subject)
+    if isinstance(batch, Skip):
+        return batch
     heads = measure(subject, batch)
     metrics = _of_roles(heads) | _of_labels(heads) | together(subject, heads, batch)
     return Result(
@@ -48,10 +47,12 @@ def analyse(subject: Subject) -> Result | Skip:
 
 
 def _of_roles(heads: Heads) -> dict[str, Estimate]:
-    """Of every role the highest head, held against the highest of each untrained model."""
+    """Of every role the highest of the heads that have it, or of all heads when none has, held against the highest of each untrained model."""
     metrics = {}
     for index, (role, score) in enumerate(heads.scores.items()):
-        layer, head = (int(place) for place in np.unravel_index(score.mean.argmax(), score.mean.shape))
+        label = heads.label == index
+        own = np.where(label, score.mean, -np.inf) if label.any() else score.mean
+        layer, head = (int(place) for place in np.unravel_index(own.argmax(), own.shape))
         facts = {"uniform": score.uniform[layer, head], "layer": layer, "head": head, "choice": int(score.choice[layer, head])}
         counts = {
             "p": heads.p[index, layer, head],
@@ -59,7 +60,7 @@ def _of_roles(heads: Heads) -> dict[str, Estimate]:
             "causal_heads": int((heads.causal & (heads.label == index)).sum()),
         }
         values = score.values[:, layer, head]
-        metrics[role] = estimate(score.mean.max(), len(values), {"untrained": heads.null[:, index].max((1, 2))}, **interval(values), **facts, **counts)
+        metrics[role] = estimate(own.max(), len(values), {"untrained": heads.null[:, index].max((1, 2))}, **interval(values), **facts, **counts)
     return metrics
 
 
@@ -106,7 +107,7 @@ def _of_each_role(heads: Heads) -> list[Row]:
 
 def rank_correlation(found: np.ndarray, null: np.ndarray) -> float | None:
     """found (L, H), null (M, L, H) -> the mean over models of the rank correlation over heads; None where there are too few heads to rank."""
-    if found.size < FEWEST:
+    if found.size < RANKED:
         return None
     own, *others = (np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (found, *null))
     return float(np.mean([np.corrcoef(own, other)[0, 1] for other in others]))
@@ -118,8 +119,8 @@ def _claims(heads: Heads, metrics: Mapping[str, Estimate]) -> list[Claim]:
         if metrics[role]["heads"]:
             choice = f"; {CHOICES[role]} {{{role}:choice}}" if role in CHOICES else ""
             claims.append(
-                f"{role}: {{{role}:heads}} heads, {{{role}:causal_heads}} of them causal; the highest is head {{{role}:head}} of layer {{{role}:layer}} with "
-                f"{{{role}:value}} ({{{role}:low}} to {{{role}:high}}; family-wise p {{{role}:p}}; untrained {{{role}:untrained}}{choice})."
+                f"{role}: {{{role}:heads}} heads, {{{role}:causal_heads}} causal; highest among these: head {{{role}:head}} of layer {{{role}:layer}} "
+                f"with {{{role}:value}} ({{{role}:low}} to {{{role}:high}}; family-wise p {{{role}:p}}; untrained {{{role}:untrained}}{choice})."
             )
     missing = [role for role in heads.scores if not metrics[role]["heads"]]
     if missing:
@@ -127,8 +128,8 @@ def _claims(heads: Heads, metrics: Mapping[str, Estimate]) -> list[Claim]:
     if "together" in metrics:
         verdict = "several times" if metrics["together"]["factor"] >= SEVERAL and metrics["together"].get("other_sets_p", 1) <= LEVEL else "not several times"
         claims.append(
-            "Without all heads that have a role the loss is {together:value} nats higher, {together:factor} times the median of as many other heads: "
-            f"{verdict} as much."
+            "Without all heads that have a role the loss is {together:value} nats higher, {together:factor} times ({together:factor_low} to "
+            f"{{together:factor_high}}) the median of as many other heads: {verdict} as much."
         )
     rule = ", ".join(f"{{rule.{kind}:value}} {kind} (untrained {{rule.{kind}:untrained}})" for kind in _threshold_rule.KINDS)
     claims.append(f"Thresholds alone would call these shares of heads: {rule}.")

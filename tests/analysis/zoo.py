@@ -12,6 +12,7 @@ Shapes: N sequences, T tokens, V tokens of the vocabulary with the pad, D model 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ from picollm.tasks.addition import rows as addition_rows
 from picollm.tasks.addition.config import Config as Addition
 
 KINDS = ("softmax", "gated")
-V, T, N = 16, 20, 32  # tokens 0..14 and a pad; of most circuits
-W = 40  # holds a code of a token and one of a position side by side
+V, T, N = 16, 16, 24  # tokens 0..14 and a pad; of most circuits
+W = 32  # holds a code of a token and one of a position side by side
 GAIN = 20.0  # of queries and keys: a softmax weight next to one, exp(-60) elsewhere
 SURE = 4.0  # of the read-out
 SMALL = 0.001  # of a number beside the one that stands for its unit: small, so that norms hardly notice it
@@ -43,7 +44,6 @@ class Circuit:
     causal: set[Head]
     choices: dict[Head, int] = field(default_factory=dict)
     kind: str = "recall"  # of task, which says what separators are
-    vocabulary: int = V
     loss: float = 0.05  # nats that it stays below
 
 
@@ -58,9 +58,20 @@ class Hand:
         self.numbers = start + 2 * vocabulary  # three places for numbers
         D = self.numbers + 3
         self.model = Model(
-            Config(attention=kind, n_layer=n_layer, n_head=n_head, d_model=D, d_ff=d_ff, head_width=W, positions="learned", block_size=length, norm="rmsnorm", tie_embeddings=False),
+            Config(
+                attention=kind,
+                n_layer=n_layer,
+                n_head=n_head,
+                d_model=D,
+                d_ff=d_ff,
+                head_width=W,
+                positions="learned",
+                block_size=length,
+                norm="rmsnorm",
+                tie_embeddings=False,
+            ),
             vocabulary,
-        )  # fmt: skip
+        )
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 if "norm" not in name:
@@ -181,7 +192,7 @@ def repeated_rows(ahead: int) -> tuple[np.ndarray, np.ndarray]:
     random, start = rng(4), V - 2
     ids, targets = np.full((N, T), start), np.full((N, T), V - 1)
     for row, target in zip(ids, targets, strict=True):
-        period = random.permutation(start)[: random.integers(5, 10)]
+        period = random.permutation(start)[: random.integers(5, 8)]
         tokens = np.resize(period, T)
         row[1:], target[1 + len(period) :] = tokens[:-1], tokens[len(period) + ahead :][: T - 1 - len(period)] if ahead else tokens[len(period) : -1]
     return ids, targets
@@ -314,39 +325,60 @@ def covert(kind: str) -> Hand:
     return hand.head(0, 1, hand.always(), hand.always(), value, out).says()
 
 
-def built(k: int) -> Callable[[str], Hand]:
+def back(k: int) -> Callable[[str], Hand]:
     return lambda kind: Hand(kind).back(0, 1, k).says()
 
 
+def first(kind: str) -> Hand:
+    hand = Hand(kind)
+    return hand.copies(0, 2, hand.always(), hand.code(slice(hand.V, hand.V + 1))).says()
+
+
+def duplicate(kind: str) -> Hand:
+    hand = Hand(kind)
+    return hand.copies(0, 3, *duplicate_codes(hand)).says()
+
+
+def one(build: Callable[[str], Hand], data: Callable[[], tuple[np.ndarray, np.ndarray | None]], head: Head, role: str, **more: Any) -> Circuit:
+    """A circuit of one head."""
+    return Circuit(build, data, {head: role}, {head}, **more)
+
+
+def looked_for(mark: int, role: str, **more: Any) -> Circuit:
+    """The token before a mark, by a head that brings each token's neighbour along and one that finds the mark."""
+    return Circuit(marked(mark), lambda: marked_rows(mark), {(0, 1): "previous", (1, 2): role}, {(0, 1), (1, 2)}, **more)
+
+
 CIRCUITS = {
-    "self": Circuit(built(0), lambda: back_rows(0), {(0, 1): "self"}, {(0, 1)}),
-    "previous": Circuit(built(1), lambda: back_rows(1), {(0, 1): "previous"}, {(0, 1)}),
-    "two back": Circuit(built(2), lambda: back_rows(2), {(0, 1): "copy_back"}, {(0, 1)}, {(0, 1): 2}),
-    "three back": Circuit(built(3), lambda: back_rows(3), {(0, 1): "copy_back"}, {(0, 1)}, {(0, 1): 3}),
-    "local": Circuit(local, local_rows, {(0, 0): "local"}, {(0, 0)}, loss=2.0),  # log 4, and more where one of them stands twice; log 15 without
-    "first": Circuit(
-        lambda kind: (hand := Hand(kind)).copies(0, 2, hand.always(), hand.code(slice(hand.V, hand.V + 1))).says(), first_rows, {(0, 2): "first"}, {(0, 2)}
-    ),
-    "duplicate": Circuit(
-        lambda kind: (hand := Hand(kind)).copies(0, 3, *duplicate_codes(hand)).says(), lambda: repeated_rows(0), {(0, 3): "duplicate"}, {(0, 3)}
-    ),
+    "self": one(back(0), lambda: back_rows(0), (0, 1), "self"),
+    "previous": one(back(1), lambda: back_rows(1), (0, 1), "previous"),
+    "two back": one(back(2), lambda: back_rows(2), (0, 1), "copy_back", choices={(0, 1): 2}),
+    "three back": one(back(3), lambda: back_rows(3), (0, 1), "copy_back", choices={(0, 1): 3}),
+    "local": one(local, local_rows, (0, 0), "local", loss=2.0),  # log 4, and more where one of the four stands twice; log 15 without
+    "first": one(first, first_rows, (0, 2), "first"),
+    "duplicate": one(duplicate, lambda: repeated_rows(0), (0, 3), "duplicate"),
     "induction": Circuit(inductive, lambda: repeated_rows(1), {(0, 0): "previous", (1, 3): "induction"}, {(0, 0), (1, 3)}),
-    "token": Circuit(
-        marked(V - 3), lambda: marked_rows(V - 3), {(0, 1): "previous", (1, 2): "token_specific"}, {(0, 1), (1, 2)}, {(1, 2): V - 3}
-    ),
-    "separator": Circuit(marked(V - 2), lambda: marked_rows(V - 2), {(0, 1): "previous", (1, 2): "separator"}, {(0, 1), (1, 2)}, kind="addition"),
-    "difference": Circuit(extrapolating, arithmetic_rows, {(0, 2): "last_difference"}, {(0, 2)}, kind="numeric", vocabulary=VALUES + 1, loss=1.5),  # all at the first term, whose step nobody knows
+    "token": looked_for(V - 3, "token_specific", choices={(1, 2): V - 3}),
+    "separator": looked_for(V - 2, "separator", kind="addition"),
+    "difference": one(extrapolating, arithmetic_rows, (0, 2), "last_difference", kind="numeric", loss=1.5),  # all of it at the first step, unknown to all
     "carry": Circuit(
-        adding, sum_rows, {(0, head): "copy_back" for head in range(4)}, {(0, head) for head in range(4)}, dict(zip([(0, h) for h in range(4)], (5, 2, 6, 3), strict=True)),
-        kind="addition", vocabulary=SUMS.vocab_size,
+        adding,
+        sum_rows,
+        dict.fromkeys([(0, head) for head in range(4)], "copy_back"),
+        {(0, head) for head in range(4)},
+        {(0, 0): 5, (0, 1): 2, (0, 2): 6, (0, 3): 3},
+        kind="addition",
     ),
     "twins": Circuit(twins, lambda: back_rows(2), {(0, 2): "copy_back", (0, 5): "copy_back"}, set()),
     "decoys": Circuit(decoys, lambda: back_rows(3), {(0, 0): "previous", (0, 1): "first", (0, 2): "duplicate", (0, 3): "copy_back"}, {(0, 3)}),
     "inductive decoy": Circuit(
-        lambda kind: inductive(kind, decoy=True), lambda: repeated_rows(1), {(0, 0): "previous", (1, 0): "induction", (1, 3): "induction"}, {(0, 0), (1, 3)}
+        lambda kind: inductive(kind, decoy=True),
+        lambda: repeated_rows(1),
+        {(0, 0): "previous", (1, 0): "induction", (1, 3): "induction"},
+        {(0, 0), (1, 3)},
     ),
     "covert": Circuit(covert, group_rows, {}, set(), loss=2.0),  # log 7
-}  # fmt: skip
+}
 
 
 def subject(circuit: Circuit, kind: str, folder: Path, untrained: int = 19) -> Subject:
