@@ -175,8 +175,7 @@ def test_of_a_hundred_untrained_models_at_most_ten_have_any_role(
     tmp_path: Path, block: dict[str, object], record_property: Callable[[str, object], None]
 ) -> None:
     labelled, significant, by_thresholds = false_discoveries(tmp_path, 99, 100, **block)
-    for name, value in (("labelled", labelled), ("significant", significant), ("called local, diagonal or token-specific by thresholds", by_thresholds)):
-        record_property(name, value)
+    print(f"{block}: {labelled} labelled, {significant} significant; not global by thresholds: {by_thresholds:.3f} of their heads")
     assert labelled <= 10
     assert significant <= 10
     assert by_thresholds > 0.9
