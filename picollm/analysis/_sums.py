@@ -1,7 +1,7 @@
 """Sums that a model is shown, with their truth: which token is a digit of which column, where each answer digit is asked for, what is carried.
 
-All operands have as many digits as the task's longest, so that a column stands in the same place in every sum; only the answer of a
-task without padding differs in length.
+All operands have the same number of digits, so that a column stands in the same place in every sum; only the answer of a task without
+padding differs in length.
 
 Shapes: N sums, W digits of an operand, A = W + 1 of an answer, T tokens, V vocabulary. Columns count from the units, 0.
 """
@@ -25,6 +25,7 @@ from picollm.tasks.addition.sampling import carrying_pairs, exact
 ORIGINAL = (101, 1002)  # the sum whose attention the original shows
 CHAINS = 4  # the longest carry chain that sums are sorted by
 POOL = 20_000  # sums that those of a chain's length are taken from
+MOST_DIGITS = 5  # of operands, where the task does not fix how many: enough for every chain, and quick
 MOST_COLUMNS = 3  # of which pairs are made: the lowest, the highest and one between
 NO_SUMS = "the task does not add"
 
@@ -86,9 +87,15 @@ def sums(config: Config, digits: np.ndarray) -> Sums:
     return Sums(config, digits, ids.astype(np.int64), np.where(places < 0, -1, places - config.ahead(W)), answer.astype(np.int64), carries)
 
 
+def width(config: Config) -> int:
+    """Digits of the operands that are drawn."""
+    most = config.digits[1]
+    return most if config.padding == "fixed" else max(config.digits[0], min(most, MOST_DIGITS))
+
+
 def original(config: Config) -> Sums:
     """The original's sum, or where the task's numbers are too short or too small for it the largest number and 1."""
-    W = config.digits[1]
+    W = width(config)
     numbers = [digits_of(value, config.base) for value in ORIGINAL]
     if max(map(len, numbers)) > W or (config.padding == "none" and config.digits[0] > min(map(len, numbers))):
         numbers = [[config.base - 1] * W, [1]]
@@ -96,14 +103,14 @@ def original(config: Config) -> Sums:
 
 
 def drawn(config: Config, n: int, seed: int) -> Sums:
-    """Uniform among those of the most digits."""
-    W = config.digits[1]
+    """Uniform among those of `width` digits."""
+    W = width(config)
     return sums(config, exact(_generator(seed), config.base, np.full((n, 2), W), W))
 
 
 def by_chain(config: Config, each: int, seed: int) -> dict[int, Sums]:
     """{columns of the longest carry chain: up to `each` sums}, of chains that there are."""
-    W, rng = config.digits[1], _generator(seed)
+    W, rng = width(config), _generator(seed)
     lengths = np.full((POOL // 2, 2), W, np.int16)
     uniform, pairs = (exact(rng, config.base, lengths, W) for _ in range(2))
     digits = np.concatenate((uniform, carrying_pairs(rng, config.base, pairs, lengths)))
@@ -140,7 +147,7 @@ class Pairs:
 
 def pairs(config: Config, each: int, passing: int, seed: int) -> Pairs | None:
     """`each` pairs of some columns, with `passing` columns between the deciding one and the one asked for; None where there are too few columns."""
-    W, base, rng = config.digits[1], config.base, _generator(seed)
+    W, base, rng = width(config), config.base, _generator(seed)
     if passing + 2 > W:
         return None
     columns = np.unique(np.linspace(passing + 1, W - 1, MOST_COLUMNS).round().astype(int))
