@@ -108,15 +108,15 @@ def drawn(config: Config, n: int, seed: int) -> Sums:
     return sums(config, exact(_generator(seed), config.base, np.full((n, 2), W), W))
 
 
-def by_chain(config: Config, each: int, seed: int) -> dict[int, Sums]:
-    """{columns of the longest carry chain: up to `each` sums}, of chains that there are."""
+def by_chain(config: Config, each: int, seed: int) -> tuple[Sums, np.ndarray]:
+    """Up to `each` sums of every length of chain that there is, and (N,) the columns of their longest chain."""
     W, rng = width(config), _generator(seed)
     lengths = np.full((POOL // 2, 2), W, np.int16)
     uniform, pairs = (exact(rng, config.base, lengths, W) for _ in range(2))
     digits = np.concatenate((uniform, carrying_pairs(rng, config.base, pairs, lengths)))
     chain = longest_chain(digits, config.base)
-    found = {length: np.flatnonzero(chain == length)[:each] for length in range(min(W, CHAINS) + 1)}
-    return {length: sums(config, digits[some]) for length, some in found.items() if some.size}
+    some = np.concatenate([np.flatnonzero(chain == length)[:each] for length in range(min(W, CHAINS) + 1)])
+    return sums(config, digits[some]), chain[some]
 
 
 @dataclass(frozen=True, eq=False)
