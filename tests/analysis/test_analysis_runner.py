@@ -16,6 +16,8 @@ from picollm.core.config import parse
 from picollm.core.errors import UserError
 from picollm.core.files import write_json
 
+OF_SUMS = ["addition_ablations", "addition_carry_probes", "addition_carry_swaps", "addition_columns"]
+
 
 def run(subject: Subject, out: Path) -> dict[str, Any]:
     report = run_all(subject, out)
@@ -40,7 +42,7 @@ def test_twice_the_same_bytes(twice: tuple[dict[str, Any], Path, Path]) -> None:
     assert content(first) == content(second)
     assert sorted([*(file for entry in report.values() for file in entry.get("files", [])), "report.json"]) == list(content(first))
     assert all(len(value) < 200_000 for value in content(first).values())
-    assert list(report) == registry.names("analysis") == ["attention_maps", "embedding_pca", "modular_arithmetic", "neuron_selectivity"]
+    assert list(report) == registry.names("analysis") == [*OF_SUMS, "attention_maps", "embedding_pca", "modular_arithmetic", "neuron_selectivity"]
 
 
 def test_arrays_and_tables_can_be_read(twice: tuple[dict[str, Any], Path, Path]) -> None:
@@ -64,7 +66,7 @@ def test_every_number_has_its_n_and_its_null(twice: tuple[dict[str, Any], Path, 
 @pytest.mark.parametrize("block", [{"kind": "lstm"}, {"kind": "kgram"}, {"kind": "kgram", "variant": "onehot"}], ids=str)
 def test_a_model_without_attention_keeps_what_applies(make: Callable[..., Subject], block: dict[str, str], tmp_path: Path) -> None:
     report = run(make(**block), tmp_path)
-    assert [name for name, entry in report.items() if "skipped" in entry] == ["attention_maps", "modular_arithmetic", "neuron_selectivity"]
+    assert [name for name, entry in report.items() if "skipped" in entry] == [*OF_SUMS, "attention_maps", "modular_arithmetic", "neuron_selectivity"]
     assert sorted(content(tmp_path)) == ["embedding_pca.csv", "embedding_pca.png", "embedding_pca_spectrum.csv", "report.json"]
 
 
@@ -76,6 +78,7 @@ def test_tasks_without_sequence_types_keep_what_applies(make: Callable[..., Subj
     report = run(make(data), tmp_path)
     assert set(report.pop("embedding_pca")) == of_ids
     assert {name: entry["skipped"] for name, entry in report.items()} == {
+        **dict.fromkeys(OF_SUMS, "the task does not add"),
         "attention_maps": "the task has no sequence types",
         "modular_arithmetic": "the task does not calculate modulo 127",
         "neuron_selectivity": "the task has no sequence types",
