@@ -210,7 +210,7 @@ async function look() {
   }
 }
 
-/** One pixel a weight; a sign has a hue of its own. */
+/** One pixel a weight, a sign has a hue of its own. By the square root: the first tokens see few others, and their weights would outshine all later ones. */
 function draw() {
   const size = map.tokens.length;
   const canvas = $("map");
@@ -222,7 +222,7 @@ function draw() {
   map.weights.forEach((row, query) => {
     row.forEach((weight, key) => {
       const colour = weight < 0 ? minus : plus;
-      picture.data.set([...colour, Math.round((255 * Math.abs(weight)) / most)], 4 * (query * size + key));
+      picture.data.set([...colour, Math.round(255 * Math.sqrt(Math.abs(weight) / most))], 4 * (query * size + key));
     });
   });
   canvas.getContext("2d").putImageData(picture, 0, 0);

@@ -18,20 +18,10 @@ import picollm
 from picollm.core.files import write_json
 from picollm.loaded.model import Loaded
 from picollm.serving import answers
-from picollm.serving.server import FILES, LARGEST, Server
+from picollm.serving.server import FILES, LARGEST
 
 ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-def server(study):
-    with Server(0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join(10)
 
 
 def ask(server, method="GET", path="/", body=None, headers=None) -> tuple[int, str, http.client.HTTPMessage]:
