@@ -15,18 +15,16 @@ $(READY): requirements.lock
 	touch $@
 
 study: $(READY)  ## rebuild what has changed, at the budget in params.yaml
-	dvc repro
-	@python -m picollm info
+	@python -m picollm study
 
 full: $(READY)  ## the study at headline size: all seeds, at most 3 hours; goes on where it was stopped
-	dvc exp run --set-param budget=full
-	@python -m picollm info
+	@python -m picollm study --budget full
 
 smoke: $(READY)  ## the whole pipeline in a few minutes, in a copy in .smoke
 	rm -rf .smoke && mkdir .smoke
 	git ls-files -z --cached --others --exclude-standard -- ':!dvc.lock' ':!metrics' ':!plots' | tar --null -T - -cf - | tar -xf - -C .smoke
 	sed -i.bak 's/^budget:.*/budget: smoke/' .smoke/params.yaml
-	cd .smoke && git init -q && dvc repro && python -m picollm info
+	cd .smoke && git init -q && python -m picollm study
 
 test: $(READY)
 	python -m pytest -n 2 --dist loadgroup -m "not slow"

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from picollm.commands._options import ModelSeed, RunName
 from picollm.commands.info import info
 from picollm.commands.sample import sample
+from picollm.commands.serve import serve
 from picollm.commands.status import status
 from picollm.commands.study import study
 from picollm.core.config import PARAMS, parse, read
@@ -29,7 +30,7 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # what typer makes of an interruption, without a word
 
-for verb in (study, status, info, sample):
+for verb in (study, status, info, sample, serve):
     app.command()(verb)
 
 

@@ -86,6 +86,8 @@ def check_picollm(words: list[str]) -> None:
     context = typer.main.get_command(app).commands[name].make_context(name, arguments)
     named = [context.params[key] for key in ("run",) if context.params.get(key)] + list(context.params.get("what") or [])
     assert set(named) <= set(read()["runs"])
+    if name == "study":
+        check_targets(context.params["targets"] or [], read())
     if name == "sample":
         parse(Sampling, {key: context.params[key] for key in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")}, name)
 
@@ -150,6 +152,7 @@ def test_commands_are_found_in_blocks_and_in_prose():
         ("make study tset", AssertionError, "tset"),
         ("python -m picollm infos", KeyError, "infos"),
         ("python -m picollm info no_such_run", AssertionError, "no_such_run"),
+        ("python -m picollm study train@no_such_run", AssertionError, "no_such_run"),
         ("python -m picollm sample modular_softmax", TyperException, "prompt"),
         ("python -m picollm sample modular_softmax --prompt 5 --temprature 0", TyperException, "temprature"),
         ("python -m picollm sample modular_softmax --prompt 5 --top-p 2", UserError, "top_p"),

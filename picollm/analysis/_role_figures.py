@@ -7,8 +7,8 @@ from matplotlib.patches import Rectangle
 
 from picollm.analysis import _threshold_rule
 from picollm.analysis._drawing import CHART, HEATMAP
-from picollm.analysis._role_heads import Heads
 from picollm.analysis._labels import UNLABELLED
+from picollm.analysis._role_heads import Heads
 from picollm.report.figures import COLOURS, INK
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from picollm.analysis import _threshold_rule
 from picollm.analysis._ablation import interval
-from picollm.analysis._role_heads import LEAST, Heads, measure, together
 from picollm.analysis._labels import FLOOR, LEVEL
 from picollm.analysis._losses import examples
 from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
 from picollm.analysis._role_figures import draw_roles, draw_shares
+from picollm.analysis._role_heads import LEAST, Heads, measure, together
 from picollm.core import statistics
 
 RANKED = 4  # heads, without which there is no order

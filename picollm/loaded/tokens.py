@@ -34,8 +34,11 @@ class Token:
 
     def data(self) -> dict[str, Any]:
         """As JSON, which has no infinity."""
-        impossible = self.floor_bits == math.inf
-        return {**asdict(self), "bits": self.bits, "floor_bits": None if impossible else self.floor_bits, "impossible": impossible}
+        return {**asdict(self), "bits": finite(self.bits), "floor_bits": finite(self.floor_bits), "impossible": self.floor_bits == math.inf}
+
+
+def finite(bits: float | None) -> float | None:
+    return bits if bits is not None and math.isfinite(bits) else None
 
 
 class Speller:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from picollm.analysis import embedding_pca, neuron_selectivity
-from picollm.analysis._role_heads import LEAST, Heads, measure, together
 from picollm.analysis._losses import examples
 from picollm.analysis._result import Result, Subject
+from picollm.analysis._role_heads import LEAST, Heads, measure, together
 from picollm.analysis.head_roles import SEVERAL
 from picollm.training.batches import Batch
 from tests.analysis import zoo

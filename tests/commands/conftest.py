@@ -1,6 +1,7 @@
 """A folder with the parameters and the models of a small study, untrained: what commands do with a model does not depend on what it has learned."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def study(_written, monkeypatch) -> Path:
     monkeypatch.chdir(_written)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return _written
+
+
+@pytest.fixture
+def server(study):
+    """That of the page, at an address of its own."""
+    from picollm.serving.server import Server
+
+    with Server(0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(10)
 
 
 @pytest.fixture
