@@ -134,7 +134,8 @@ def _enough(target: Target) -> bool:
 def _majority(target: Target) -> float:
     """What the label that is most frequent among the fitted ones gets right."""
     fitted = _fitted(target)
-    return float((target.label[~fitted] == np.bincount(target.label[fitted]).argmax()).mean())
+    labels, counts = np.unique(target.label[fitted], return_counts=True)
+    return float((target.label[~fitted] == labels[counts.argmax()]).mean())
 
 
 def _selectivity(read: Read, null: list[Read], sequence: np.ndarray) -> Estimate:
