@@ -17,7 +17,7 @@ budget: study
 device: cpu
 threads: 2
 samples: {prompts: [The], length: 5, settings: {greedy: {temperature: 0}}}
-interpret: {length: 8, untrained: 1}
+interpret: {length: 8, untrained: 1, analyses: [attention_maps, embedding_pca, modular_arithmetic, neuron_selectivity]}
 tasks:
   numbers: {kind: numeric, spec: classic, train: 64, validation: 32, test: 32, long: 4, long_lengths: [32, 48]}
   story: {kind: text, source: data/corpora/hare.txt, validation: 0.2, test: 0.2, tokenizer: {kind: chars}}
