@@ -96,7 +96,8 @@ def together(subject: Subject, heads: Heads, batch: Batch) -> dict[str, Estimate
     rng = np.random.Generator(np.random.PCG64([SEED, len(values)]))
     draws = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), DRAWS) / len(values)  # (DRAWS, N): sequences drawn again
     low, high = np.quantile(_factor(draws @ values, draws @ np.array(others).T), [0.025, 0.975])
-    facts = {"factor": float(_factor(values.mean(), null)), "factor_low": float(low), "factor_high": float(high)}
+    factor = float(_factor(values.mean(), null))
+    facts = {"factor": factor, "factor_low": min(float(low), factor), "factor_high": max(float(high), factor)}
     return {"together": estimate(values.mean(), len(values), {"other_sets": null}, **interval(values), heads=len(chosen), sets=len(null), **facts)}
 
 

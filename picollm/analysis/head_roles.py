@@ -16,6 +16,7 @@ from picollm.analysis import _threshold_rule
 from picollm.analysis._ablation import interval
 from picollm.analysis._labels import FLOOR, LEVEL
 from picollm.analysis._losses import examples
+from picollm.analysis._ranks import correlation
 from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
 from picollm.analysis._role_figures import draw_roles, draw_shares
 from picollm.analysis._role_heads import LEAST, Heads, measure, together
@@ -98,10 +99,10 @@ def _of_each_role(heads: Heads) -> list[Row]:
     rows = []
     for index, (role, score) in enumerate(heads.scores.items()):
         null, label = heads.null[:, index], heads.label == index
-        correlation = rank_correlation(score.mean, null)
+        alike = rank_correlation(score.mean, null)
         row = {"role": role, "heads": int(label.sum()), "causal": int((label & heads.causal).sum()), "highest": score.mean.max()}
         row |= {"uniform": score.uniform.mean(), "untrained_highest": null.max((1, 2)).mean(), "untrained_most": null.max()}
-        rows.append(row | {"rank_correlation": correlation, "sensitive": "" if correlation is None else int(correlation < SENSITIVE)})
+        rows.append(row | {"rank_correlation": alike, "sensitive": "" if alike is None else int(alike < SENSITIVE)})
     return rows
 
 
@@ -109,8 +110,7 @@ def rank_correlation(found: np.ndarray, null: np.ndarray) -> float | None:
     """found (L, H), null (M, L, H) -> the mean over models of the rank correlation over heads; None where there are too few heads to rank."""
     if found.size < RANKED:
         return None
-    own, *others = (np.argsort(np.argsort(x.ravel(), kind="stable"), kind="stable") for x in (found, *null))
-    return float(np.mean([np.corrcoef(own, other)[0, 1] for other in others]))
+    return float(np.mean([correlation(found.ravel(), other.ravel()) for other in null]))
 
 
 def _claims(heads: Heads, metrics: Mapping[str, Estimate]) -> list[Claim]:
