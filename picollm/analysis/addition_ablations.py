@@ -137,6 +137,8 @@ def _claims(metrics: dict[str, Estimate], chains: list[int]) -> list[Claim]:
             "costs least": min(heads, key=lambda name: metrics[name]["value"]),
             **({"costs sums that carry far more than others": max(rises, key=lambda name: rises[name])} if max(rises.values()) > 0 else {}),
         }
+        if metrics[chosen["costs least"]]["value"] == metrics[chosen["costs most"]]["value"]:
+            del chosen["costs least"]  # all cost the same
         for what, m in chosen.items():
             against = f"as many random directions cost {{{m}:directions}}, at most {{{m}:directions_high}}"
             claims.append(Claim(f"Of all heads, head {{{m}:head}} of layer {{{m}:layer}} {what}: {_lost(m, shortest, longest)} ({against})."))

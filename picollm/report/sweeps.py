@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from picollm.blocks import TRAINED
 from picollm.report import figures
+from picollm.report import success as succeeded
 from picollm.report.collect import Sweep
 from picollm.report.tables import NONE, Row, Table, metric, number, plain, title
 from picollm.study import EQUAL
@@ -95,12 +96,17 @@ def _together(group: str, sweeps: Sequence[Sweep]) -> Table:
 
 
 def drawings(sweep: Sweep) -> list[tuple[str, Figure]]:
-    """The losses over its grid; the lengths that were evaluated, or what else its task grows by: a line per variant, or per cell of a sweep of a run."""
+    """The losses over its grid; success over the parameters; the lengths that were evaluated, or what else its task grows by.
+
+    A line is a variant, or a cell of a sweep of a run.
+    """
     shown = {cell["label"]: cell["variant"] or cell["label"] for cell in chosen(sweep)}
     style = {**figures.styles({name: {} for name in shown.values()}), **sweep.styles}
     trained = sweep.task.trained if sweep.task else None
     grid = list(sweep.config.get("grid") or {})
     result = [("losses over the grid", figures.sweep(grid, sweep.cells, sweep.styles))] if grid and sweep.cells else []
+    if sweep.config.get("success") and (rated := succeeded.figure(sweep.cells, success(sweep))):
+        result.append(("parameters against success", rated))
     for axis, rows in sweep.tables.items():
         lines = {name: [row for row in rows if row["label"] == label] for label, name in shown.items()}
         result.append((f"by {axis}", figures.lengths(lines, figures.length_column(rows), trained=trained, style=style, x=axis)))
