@@ -14,6 +14,7 @@ import psutil
 
 from picollm.commands._graph import Stage, needs
 from picollm.core.config import read
+from picollm.core.errors import UserError
 from picollm.core.files import read_json
 
 LOCK, IGNORED, LOCKS = Path("dvc.lock"), Path(".dvcignore"), Path(".dvc/tmp/rwlock")
@@ -82,28 +83,31 @@ class Digests:
     def of(self, path: Path) -> str | None:
         """None for what is not there."""
         if path not in self.known:
-            self.known[path] = self._folder(path) if path.is_dir() else _md5(path.read_bytes()) if path.exists() else None
+            self.known[path] = self._folder(path) if path.is_dir() else _file(path) if path.exists() else None
         return self.known[path]
 
     def _folder(self, folder: Path) -> str:
         files = [path for path in folder.rglob("*") if path.is_file() and not self._ignores(path.relative_to(folder))]
         entries = sorted(({"md5": self.of(path), "relpath": path.relative_to(folder).as_posix()} for path in files), key=lambda entry: str(entry["relpath"]))
-        return _md5(json.dumps(entries, sort_keys=True).encode()) + ".dir"
+        return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
     def _ignores(self, path: Path) -> bool:
         """By the names in .dvcignore; patterns with folders in them are not understood, and none is there."""
         return any(fnmatch(part, pattern) for part in path.parts for pattern in self.ignored)
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _running(stages: dict[str, Stage]) -> set[str]:
     """Those whose results a living process has locked for writing."""
-    if not LOCKS.exists():
-        return set()
-    writing = {Path(path) for path, holder in read_json(LOCKS).get("write", {}).items() if psutil.pid_exists(int(holder["pid"]))}
+    try:
+        held = read_json(LOCKS) if LOCKS.exists() else {}
+    except UserError:  # DVC is writing it just now
+        held = {}
+    writing = {Path(path) for path, holder in held.get("write", {}).items() if psutil.pid_exists(int(holder["pid"]))}
     return {stage.name for stage in stages.values() if any(Path(out).resolve() in writing for out in stage.outs)}
 
 

@@ -15,6 +15,8 @@ from picollm.training.checkpoints import save_model
 LETTERS = "".join(sorted(set("The hare and the hound ran over the hill. é")))
 CHARS = {"kind": "chars", "characters": LETTERS}
 NUMBERS = {"kind": "integers", "pad": 127}
+FORMAT = {"kind": "addition", "train": 8, "validation": 8, "test": 8, "long": 2, "digits": [1, 2], "padding": "fixed", "order": "reversed"}
+SUMS = {"kind": "integers", "pad": 11, "addition": FORMAT}
 SMALL = {"kind": "transformer", "d_model": 16, "n_head": 4, "n_layer": 2}
 MODELS = {  # run: task, kind of task, model, tokenizer, whole documents
     "classic_linear": ("classic", "numeric", {**SMALL, "attention": "linear"}, NUMBERS, False),
@@ -24,7 +26,7 @@ MODELS = {  # run: task, kind of task, model, tokenizer, whole documents
     "teller": ("story", "text", SMALL, CHARS, True),
     "bytes": ("story", "text", SMALL, {"kind": "bytes"}, True),
     "filter": ("story", "text", {**SMALL, "attention": "convolution", "short_conv": 3}, CHARS, True),
-    "adder": ("sums", "addition", SMALL, {"kind": "integers", "pad": 11}, False),
+    "adder": ("sums", "addition", SMALL, SUMS, False),
 }
 TASKS = """\
   classic: {kind: numeric, spec: classic, train: 8, validation: 8, test: 8, long: 2, long_lengths: [48]}

@@ -154,6 +154,12 @@ def test_an_explanation_is_the_attention_that_was_applied(study, run):
     assert found._repr_html_().count("<img") == L * H
 
 
+def test_an_adder_is_explained_on_a_sum(study):
+    found = picollm.load("adder").explain("12+34")
+    assert "".join(found.tokens) == "+21+43+640"
+    assert found.attention.shape == (2, 4, 10, 10)
+
+
 def test_a_picture_of_a_matrix_is_a_png_of_its_signs_and_sizes():
     data = picture(np.array([[1.0, 0.0], [-1.0, 0.5]]))
     assert data.startswith(b"\x89PNG")
