@@ -1,5 +1,6 @@
 """The command line: `info` says what there is, `sample` asks a trained model to go on, `add` and `verify` an adder, `analyze` looks inside a model,
-`compare` puts runs and revisions side by side, `export` and `import` trade with other libraries, `numbers` writes plain files of sums."""
+`compare` puts runs and revisions side by side, `export` and `import` trade with other libraries, `share` with the Hugging Face Hub, `numbers` writes
+plain files of sums."""
 
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from picollm.commands._options import ModelSeed, RunName
 from picollm.commands.info import info
 from picollm.commands.sample import sample
 from picollm.commands.serve import serve
+from picollm.commands.share import share
 from picollm.commands.status import status
 from picollm.commands.study import study
 from picollm.core.config import PARAMS, parse, read
@@ -30,7 +32,7 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # what typer makes of an interruption, without a word
 
-for verb in (study, status, info, sample, serve):
+for verb in (study, status, info, sample, serve, share):
     app.command()(verb)
 
 

@@ -14,7 +14,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"training"},
     {"blocks", "study"},
     {"generation", "exchange"},
-    {"evaluation", "analysis", "report", "explorer"},
+    {"evaluation", "analysis", "report", "explorer", "hub"},
     {"comparing", "loaded"},
     {"serving"},
     {"commands"},

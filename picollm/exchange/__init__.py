@@ -34,7 +34,7 @@ def export(checkpoint: Path, target: Path) -> list[str]:
 
     Returns notes on what could not go along. Raises UserError for a model without counterpart there.
     """
-    _must_be_empty(target)
+    must_be_empty(target)
     model, facts = checkpoints.load_model(checkpoint), checkpoints.read_config(checkpoint)
     config = model.config
     if not isinstance(config, Config):
@@ -55,7 +55,7 @@ def export(checkpoint: Path, target: Path) -> list[str]:
 
 def import_(source: Path, target: Path) -> list[str]:
     """Write the model in the folder `source` as a checkpoint of ours. Returns notes, raises UserError as `export` does."""
-    _must_be_empty(target)
+    must_be_empty(target)
     theirs = read_json(source / "config.json") if source.is_dir() else None
     if not isinstance(theirs, dict) or "model_type" not in theirs:
         raise UserError(f"{source}: no model of transformers; name a folder with config.json and *.safetensors")
@@ -89,7 +89,7 @@ def _load(kind: str) -> ModuleType:
     return registry.load("exchange", kind, "model_type")
 
 
-def _must_be_empty(target: Path) -> None:
+def must_be_empty(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: is there already; name a new folder")
 
