@@ -38,7 +38,8 @@ class SharedModel(nn.Module, ModelHubMixin):
 
     @classmethod
     def of(cls, checkpoint: Path) -> "SharedModel":
-        return cls(checkpoints.load_model(checkpoint), checkpoints.read_config(checkpoint))
+        """Ready to evaluate."""
+        return cls(checkpoints.load_model(checkpoint), checkpoints.read_config(checkpoint)).eval()
 
     def _save_pretrained(self, save_directory: Path) -> None:
         facts = {key: value for key, value in self.about.items() if key not in ("format", "vocab_size")}
