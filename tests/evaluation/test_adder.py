@@ -1,5 +1,6 @@
 """Asking an adder from its checkpoint alone: answers, their confidence, warnings, the manifest of a proof, and what cannot be added."""
 
+import hashlib
 import json
 import sys
 from contextlib import suppress
@@ -171,6 +172,28 @@ def test_a_manifest_tells_the_proof_and_what_it_depends_on(good, poor, tmp_path,
     assert lines[0] == "a,b,said"
     assert all(int(a) + int(b) != int(said) for a, b, said in (line.split(",") for line in lines[1:]))
     assert len(lines) > 2
+
+
+def test_the_manifest_is_printed_whole_and_its_hashes_are_those_of_what_they_name(good, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, "verify", good, "--processes", 1)
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    names = {"kind", "cases", "pairs", "failures", "margin", "rounding", "holds", "parameters", "torch", "seconds"}
+    hashes = {"code", "configuration", "data", "checkpoint"}
+    assert set(printed) == names | hashes | {"training"}
+    assert (printed["cases"], printed["pairs"], printed["failures"], printed["holds"]) == ("36", "81", "0", "1.0")
+    assert float(printed["seconds"]) >= 0
+    assert printed["training"] == "f" * 16
+    assert printed["checkpoint"] == hashlib.sha256((good / "model.safetensors").read_bytes()).hexdigest()
+    again = {name: str(value) for name, value in manifest.verify(good, "exhaustive").items()}
+    assert {name for name in hashes if again[name] != printed[name]} == {"data"}  # other cases were gone through, all else is the same
+    facts = json.loads((good / "config.json").read_text())
+    facts["tokenizer"]["addition"]["heldout"] = 0.02
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text(json.dumps(facts))
+    (tmp_path / "other" / "model.safetensors").write_bytes((good / "model.safetensors").read_bytes())
+    other = manifest.verify(tmp_path / "other")
+    assert {name for name in hashes if other[name] != printed[name]} == {"configuration"}
 
 
 def test_a_plain_file_is_written_from_settings(tmp_path, monkeypatch):

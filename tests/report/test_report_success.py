@@ -26,10 +26,11 @@ def test_a_point_stands_at_its_rate_with_its_interval() -> None:
     assert drawn is not None
     axes = drawn.axes[0]
     (points, _, (bars,)) = axes.containers[0]
-    assert points.get_xydata().tolist() == [[298, 0], [650, 0.7], [1034, 1]]
+    assert points.get_xydata().tolist() == [[0, 0], [1, 0.7], [2, 1]]
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
     assert ends == pytest.approx(np.array([[proportion(k, 10)[end] for end in ("low", "high")] for k in (0, 7, 10)]))
-    assert [text.get_text() for text in axes.texts] == ["0 of 10\nd_model 4", "7 of 10\nd_model 6", "10 of 10\nd_model 8"]
+    assert [text.get_text() for text in axes.texts] == ["0 of 10", "7 of 10", "10 of 10"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["298\nd_model 4", "650\nd_model 6", "1,034\nd_model 8"]
     assert axes.get_ylabel() == "seeds with strata_exact ≥ 1"
 
 
