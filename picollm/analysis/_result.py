@@ -48,6 +48,12 @@ class Subject:
         has_taps = hasattr(self.model, "attention_weights")
         return None if has_taps else f"{self.model.config.kind} has no attention, and no taps inside its layers"
 
+    @property
+    def without_weights(self) -> str | None:
+        """Why there are no attention weights to look at, None when there are."""
+        convolution = getattr(self.model.config, "attention", None) == "convolution"
+        return self.without_taps or ("a convolution has no attention matrix" if convolution else None)
+
 
 @dataclass(frozen=True)
 class Skip:

@@ -28,16 +28,17 @@ POOL = 20_000  # sums that those of a chain's length are taken from
 MOST_DIGITS = 5  # of operands, where the task does not fix how many: enough for every chain, and quick
 MOST_COLUMNS = 3  # of which pairs are made: the lowest, the highest and one between
 NO_SUMS = "the task does not add"
+KINDS = {"made": "made in the column below", "passed": "passed on by the column below"}  # with 0 and 1 columns between
 
 
 def task(subject: Subject) -> Config | Skip:
-    """The addition that the model was trained for, of two operands."""
+    """The addition that the model was trained for, of two operands; of a model that can be looked into."""
     if subject.tokens.header["kind"] != "addition":
         return Skip(NO_SUMS)
     config = parse(Config, subject.tokens.header["stream"], str(subject.tokens.folder / "header.json"))
     if config.operands != 2:
         return Skip(f"reads columns of two digits, the task adds {config.operands} numbers")
-    return config
+    return Skip(subject.without_taps) if subject.without_taps else config
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +166,13 @@ def pairs(config: Config, each: int, passing: int, seed: int) -> Pairs | None:
     high = rng.random(N) < 0.5
     one, other, twin = (sums(config, _put(digits.copy(), deciding, _split(rng, low + base * carry, base))) for carry in (high, ~high, high))
     return Pairs(one, other, twin, column, deciding)
+
+
+def carried(config: Config, each: int, seed: int) -> dict[str, Pairs] | Skip:
+    """Pairs of each of KINDS that the task's numbers are long enough for."""
+    made = {name: pairs(config, each, passing, seed) for passing, name in enumerate(KINDS)}
+    long_enough = {name: found for name, found in made.items() if found is not None}
+    return long_enough or Skip("a carry comes from a column below, and the task's numbers have one digit")
 
 
 def _redrawn(rng: np.random.Generator, digits: np.ndarray, column: np.ndarray, base: int) -> np.ndarray:

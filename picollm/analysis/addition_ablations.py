@@ -48,8 +48,6 @@ def analyse(subject: Subject) -> Result | Skip:
     config = _sums.task(subject)
     if isinstance(config, Skip):
         return config
-    if subject.without_taps:
-        return Skip(subject.without_taps)
     shown, chain = _sums.by_chain(config, EACH, SEED)
     few, _ = _sums.by_chain(config, FEW, SEED)
     fresh = []

@@ -21,7 +21,7 @@ from picollm.analysis._drawing import CHART
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Claim, Result, Row, Skip, Subject, estimate
 from picollm.analysis._ridge import Ridge
-from picollm.analysis._sums import Pairs
+from picollm.analysis._sums import KINDS, Pairs
 from picollm.core.statistics import proportion
 from picollm.nn.taps import Recorder
 from picollm.report.figures import COLOURS, INK
@@ -29,7 +29,6 @@ from picollm.report.figures import COLOURS, INK
 EACH = 120  # pairs of a column: one half fits its probe, the other judges it
 CONTROLS = 19
 SEED = 12
-KINDS = {"made": "made in the column below", "passed": "passed on by the column below"}  # with 0 and 1 columns between
 PLACES = {"asking": "where the digit is asked for", "deciding": "at the last of the two digits that decide the carry"}
 
 
@@ -48,12 +47,10 @@ def analyse(subject: Subject) -> Result | Skip:
     config = _sums.task(subject)
     if isinstance(config, Skip):
         return config
-    if subject.without_taps:
-        return Skip(subject.without_taps)
-    made = {name: _sums.pairs(config, EACH, passing, SEED) for passing, name in enumerate(KINDS)}
-    kinds = {name: shown(pairs) for name, pairs in made.items() if pairs is not None}
-    if not kinds:
-        return Skip("a carry comes from a column below, and the task's numbers have one digit")
+    made = _sums.carried(config, EACH, SEED)
+    if isinstance(made, Skip):
+        return made
+    kinds = {name: shown(pairs) for name, pairs in made.items()}
     fresh = [{name: accuracies(model, kind) for name, kind in kinds.items()} for model in untrained(subject)]
     metrics, rows, claims = {}, list[Row](), []
     for name, kind in kinds.items():

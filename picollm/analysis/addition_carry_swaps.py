@@ -23,14 +23,13 @@ from picollm.analysis import _sums
 from picollm.analysis._drawing import CHART
 from picollm.analysis._nulls import untrained
 from picollm.analysis._result import Claim, Estimate, Result, Row, Skip, Subject, estimate
-from picollm.analysis._sums import Pairs, Sums
+from picollm.analysis._sums import KINDS, Pairs, Sums
 from picollm.core.statistics import proportion
 from picollm.nn.taps import Editor, Recorder
 from picollm.report.figures import COLOURS, INK
 
 EACH = 80  # pairs of a column
 SEED = 13
-KINDS = {"made": "made in the column below", "passed": "passed on by the column below"}  # with 0 and 1 columns between
 PLACES = {
     "asking": "where the digit is asked for",
     "below": "at the last operand's digit of the column below",
@@ -68,12 +67,9 @@ def analyse(subject: Subject) -> Result | Skip:
     config = _sums.task(subject)
     if isinstance(config, Skip):
         return config
-    if subject.without_taps:
-        return Skip(subject.without_taps)
-    made = {name: _sums.pairs(config, EACH, passing, SEED) for passing, name in enumerate(KINDS)}
-    kinds = {name: pairs for name, pairs in made.items() if pairs is not None}
-    if not kinds:
-        return Skip("a carry comes from a column below, and the task's numbers have one digit")
+    kinds = _sums.carried(config, EACH, SEED)
+    if isinstance(kinds, Skip):
+        return kinds
     fresh = [{name: swaps(model, pairs) for name, pairs in kinds.items()} for model in untrained(subject)]
     metrics, rows, claims = dict[str, Estimate](), list[Row](), []
     for name, pairs in kinds.items():

@@ -42,7 +42,6 @@ MEANS = {
     "aligned": "digits of the column of the digit that looks",
     "units": "unit digits",
 }
-NO_MATRIX = "a convolution has no attention matrix"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +57,8 @@ def analyse(subject: Subject) -> Result | Skip:
     config = _sums.task(subject)
     if isinstance(config, Skip):
         return config
-    if subject.without_taps:
-        return Skip(subject.without_taps)
-    if subject.model.config.attention == "convolution":
-        return Skip(NO_MATRIX)
+    if subject.without_weights:
+        return Skip(subject.without_weights)
     shown = _sums.drawn(config, DRAWN, SEED)
     null = [{name: value.mean(1) for name, value in scores(model, shown).items()} for model in untrained(subject)]
     found = scores(subject.model, shown)  # measure -> (L, N, H)

@@ -60,11 +60,9 @@ def analyse(subject: Subject) -> Result | Skip:
 
 def _no_shares(subject: Subject) -> str | None:
     """Why weights are no shares of what a token takes in; None where they are. What a sink takes goes nowhere."""
-    if subject.without_taps:
-        return subject.without_taps
+    if subject.without_weights:
+        return subject.without_weights
     kind = subject.model.config.attention
-    if kind == "convolution":
-        return "a convolution has no attention matrix"
     if kind != "softmax" and not VARIANTS[kind].normalised:
         return f"the rows of {kind.replace('_', ' ')} attention are no probabilities: they do not sum to one, and nothing says which part came from where"
     return None

@@ -37,10 +37,8 @@ class Probe:
 
 
 def analyse(subject: Subject) -> Result | Skip:
-    if subject.without_taps:
-        return Skip(subject.without_taps)
-    if subject.model.config.attention == "convolution":
-        return Skip("a convolution has no attention matrix")
+    if subject.without_weights:
+        return Skip(subject.without_weights)
     if not subject.is_text and not _probes.families(subject):
         return Skip(_probes.NO_TYPES)
     probes = _text(subject) if subject.is_text else _families(subject)

@@ -70,10 +70,8 @@ def _loss(model: Any, ids: Tensor, tap: Any) -> Tensor:
 
 
 def analyse(subject: Subject) -> Result | Skip:
-    if subject.without_taps:
-        return Skip(subject.without_taps)
-    if subject.model.config.attention == "convolution":
-        return Skip("a convolution has no attention matrix")
+    if subject.without_weights:
+        return Skip(subject.without_weights)
     if reason := without_fables(subject):
         return Skip(reason)
     stories = annotated(subject, (_agrees, _negates, _rivals), EACH)

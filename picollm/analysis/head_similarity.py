@@ -30,11 +30,9 @@ TINY = 1e-9
 
 
 def analyse(subject: Subject) -> Result | Skip:
-    if subject.without_taps:
-        return Skip(subject.without_taps)
+    if subject.without_weights:
+        return Skip(subject.without_weights)
     c = subject.model.config
-    if c.attention == "convolution":
-        return Skip("a convolution has no attention matrix")
     if c.depth * c.n_head < 3:
         return Skip(f"{c.depth * c.n_head} heads make no tree")
     inputs = [found for found in _inputs.inputs(subject, SEQUENCES) if len(found.ids) >= FEWEST]

@@ -12,7 +12,7 @@ import numpy as np
 
 from picollm.analysis._result import Estimate, Skip, Subject
 from picollm.core.errors import UserError
-from picollm.explorer.inside import Inside, look, operator, without_heads
+from picollm.explorer.inside import Inside, look, operator
 from picollm.explorer.packing import packed, triangles
 from picollm.explorer.probes import Probe, probes
 from picollm.explorer.spelling import Spelling
@@ -75,7 +75,7 @@ def _described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _side(side: Side, facts: dict[str, Any], apart: set[str]) -> dict[str, Any]:
-    config, missing = side.subject.model.config, without_heads(side.subject)
+    config, missing = side.subject.model.config, side.subject.without_weights
     described = {key: value for key, value in _described(side, facts).items() if value is not None}
     return {
         "name": side.name,

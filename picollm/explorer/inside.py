@@ -27,13 +27,6 @@ class Inside:
     layers: np.ndarray | None = None  # (L + 1, T, V): the next token's probabilities, read off after the embedding and after every layer
 
 
-def without_heads(subject: Subject) -> str | None:
-    """Why the model has no attention to look at, None when it has."""
-    if subject.without_taps:
-        return subject.without_taps
-    return "a convolution has no attention matrix" if subject.model.config.attention == "convolution" else None
-
-
 def look(subject: Subject, ids: np.ndarray) -> Inside:
     """One pass over ids (T,). A model without taps shows nothing."""
     if subject.without_taps:
@@ -45,7 +38,7 @@ def look(subject: Subject, ids: np.ndarray) -> Inside:
     with torch.no_grad():
         model(torch.from_numpy(ids)[None].to(model.device), tap=recorder)
         layers = torch.stack([model.head(model.norm(recorder[site][0])).softmax(-1) for site in sites])
-        if without_heads(subject):
+        if subject.without_weights:
             return Inside(layers=layers.cpu().numpy())
         weights = torch.stack([model.attention_weights(recorder, layer)[0] for layer in depth])
         sizes = torch.stack([_sizes(model.attentions[layer % model.config.n_layer], recorder[f"{layer}.v"][0]) for layer in depth])

@@ -15,7 +15,7 @@ from picollm.analysis._drawing import label
 from picollm.analysis._head_maps import draw
 from picollm.analysis._result import Subject
 from picollm.core.errors import UserError
-from picollm.explorer.inside import look, next_token, operator, without_heads
+from picollm.explorer.inside import look, next_token, operator
 from picollm.explorer.spelling import Spelling
 
 LONGEST = 256  # tokens; of a longer text no map could be read
@@ -42,7 +42,7 @@ class OneText:
         likely = next_token(subject.model, ids)
         top = np.argsort(-likely, kind="stable")[:LIKELIEST]
         self.next = [(name, likely[token]) for name, token in zip(self._quoted(spelling, top), top, strict=True)]
-        self.missing = without_heads(subject)
+        self.missing = subject.without_weights
         if self.missing:
             if layer is not None or heads:
                 raise UserError(f"{'layer' if layer is not None else 'heads'}: {self.missing}; leave it out")
