@@ -10,7 +10,8 @@ from markupsafe import Markup
 from picollm.comparing import shown
 from picollm.comparing.conditions import Met
 from picollm.report import figures
-from picollm.report.page import TEMPLATES, Picture
+from picollm.report.inside import Picture
+from picollm.report.page import TEMPLATES
 
 
 def html(groups: Sequence[shown.Group], met: Sequence[Met]) -> str:

@@ -1,5 +1,6 @@
 """The answer in a few lines: sentences whose every number comes from the metrics."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from picollm.report import sweeps
@@ -12,14 +13,54 @@ UNITS = {
     "bits_per_byte": "bits per byte (no floor is known)",
 }
 SHOWN = 4  # runs listed by name in one sentence
+LINES = 9  # of the answer, beside the one on claims
+
+
+def answer(tasks: Sequence[Task], found: Sequence[Sweep]) -> list[tuple[str, str]]:
+    """[(task or group of variants, a sentence)]: what matters most of each, of tasks with a floor first where there are too many."""
+    said = [(task, line) for task in tasks if (line := _first(task))]
+    swept = [(f"variants of {group}", line) for group, line in _solved(found)]
+    kept = sorted(said, key=lambda one: one[0].primary == "bits_per_byte")[: max(0, LINES - len(swept))]
+    return [*((task.name, line) for task, line in said if any(task is other for other, _ in kept)), *swept]
 
 
 def sentences(task: Task, swept: Sequence[Sweep] = ()) -> list[str]:
     """What the runs and sweeps of a task say: distance to the floor, one-parameter comparisons, longer sequences, variants, what is missing."""
-    name = task.primary
-    runs = sorted((run for run in task.evaluated if run.summary.get(name)), key=lambda run: run.summary[name]["mean"])
+    name, runs = task.primary, _ranked(task)
     own = (_floor(task, runs, name), _pairs(task, name), _beyond(task, runs), _absent(task)) if runs else ()
     return [text for text in (*own, *map(_variants, swept)) if text] or ["No results in this budget."]
+
+
+def _first(task: Task) -> str:
+    runs = _ranked(task)
+    if not runs:
+        return ""
+    return (task.kind == "addition" and (_beyond(task, runs) or _right(runs))) or _floor(task, runs, task.primary)
+
+
+def _right(runs: Sequence[Run]) -> str:
+    names = {"exact": "of the test problems", "strata_exact": "of those of rare kinds"}
+    parts = [
+        f"{run.name} {' and '.join(f'{estimate(run.summary[name], percent=True)} % {of}' for name, of in names.items() if run.summary.get(name))}"
+        for run in runs[:SHOWN]
+    ]
+    return f"Right: {', '.join(parts)}."
+
+
+def _ranked(task: Task) -> list[Run]:
+    """The runs with results, the best first."""
+    name = task.primary
+    return sorted((run for run in task.evaluated if run.summary.get(name)), key=lambda run: run.summary[name]["mean"])
+
+
+def _solved(found: Sequence[Sweep]) -> list[tuple[str, str]]:
+    """[(group, which of its variants succeed in every seed, task by task)]"""
+    parts: dict[str, list[str]] = defaultdict(list)
+    for sweep in found:
+        if sweep.group and sweep.cells and sweep.config.get("success"):
+            right = [str(cell["variant"]) for cell in sweeps.chosen(sweep) if sweeps.all_solved(cell)]
+            parts[sweep.group].append(f"{sweep.name} ({sweeps.success(sweep)}): {', '.join(right) or 'none'} of {len(sweeps.chosen(sweep))}")
+    return [(group, f"With success in every seed, {'; '.join(lines)}.") for group, lines in parts.items()]
 
 
 def _floor(task: Task, runs: Sequence[Run], name: str) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from picollm.report.page import Card, Report, Section
+from picollm.report.cards import Card
+from picollm.report.page import Report, Section
 from picollm.report.tables import NONE, Table
 
 
@@ -14,32 +15,34 @@ def markdown(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"# picollm: results of budget {report.budget}"
     yield ""
-    yield from (f"- **{text(section.task.name)}** {text(line)}" for section in report.sections for line in section.answer)
-    if report.claimed:
-        yield f"- **claims** {text(report.claimed)}"
+    yield from (f"- **{text(what)}** {text(line)}" for what, line in report.answer) if report.answer else ("No results in this budget.",)
     if report.claims:
         yield from ("", "## Claims of the originals")
         yield from chain.from_iterable(map(grid, report.claims))
-    for section in report.sections:
-        yield from _section(section)
-    for group, variants in report.groups:
-        yield from ("", f"## Variants of {text(group)}")
-        yield from grid(variants)
-    for sweep, table, _ in report.sweeps:
-        if table:
-            yield from ("", f"## Sweep {text(sweep.name)}")
-            yield from grid(table)
+    for part in report.parts:
+        yield from ("", f"## {part.name}")
+        yield from chain.from_iterable(map(_section, part.sections))
+        for group, variants in part.groups:
+            yield from ("", f"### Variants of {text(group)}")
+            yield from grid(variants)
+        for swept in part.sweeps:
+            yield from ("", f"### Sweep {text(swept.sweep.name)}")
+            yield from grid(swept.table)
+    if report.misses:
+        yield from ("", "## Not reached", "")
+        yield from (f"- {text(name)}: {text(far)}" for name, far in report.misses)
     if report.absent:
         yield from ("", "## Missing in this budget", "")
         yield from (f"- {text(name)}: {text(reason)}" for name, reason in report.absent)
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield from ("", f"## {text(section.task.name)} ({text(section.task.kind)})")
-    for table in (*section.tables, *section.samples, *section.measured):
+    yield from ("", f"### {text(section.task.name)} ({text(section.task.kind)})", "")
+    yield from (f"- {text(line)}" for line in section.answer)
+    for table in (*section.tables, *section.folded, *section.samples, *(inside.found for inside in section.insides if inside.found)):
         yield from grid(table)
     if section.cards:
-        yield from ("", "### Configurations", "")
+        yield from ("", "#### Configurations", "")
         yield from (f"- {line}" for card in section.cards for line in _card(card))
 
 

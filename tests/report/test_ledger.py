@@ -315,7 +315,7 @@ def test_the_page_and_the_metrics_have_the_ledger(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "load", lambda: {"worse": one})
     compare(parameters(), tmp_path)
     html, markdown = (tmp_path / "plots/report.html").read_text(), (tmp_path / "plots/report.md").read_text()
-    assert html.index("Linear is &lt;worse&gt;. [000]") < html.index('id="task-1"')
+    assert html.index("Linear is &lt;worse&gt;. [000]") < html.index('id="task-classic"')
     for text in ("Of 1 claims, 1 hold, and 0 cannot be tested", "excess: linear > softmax"):
         assert text in markdown
     assert "attention without a softmax. Of one seed there." in html
