@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,49 @@ def stored(run_id: str) -> dict[str, Any] | None:
         if run.data.tags.get("picollm.stage") == "evaluate":  # which counts where training measured the same; MLflow has its means alone
             values |= {name: {"mean": value} for name, value in run.data.metrics.items()}
     return {"name": found.info.run_name, "parameters": dict(found.data.params), "values": values, "curve": list(curve.values())}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The points of a seed's run."""
+
+    seed: str
+    rows: dict[int, dict[str, float]]  # step -> {metric: value}
+
+
+@dataclass(frozen=True)
+class Found:
+    experiment: str  # its id
+    run: str  # its id
+    seeds: list[Curves]
+
+
+TIMED = ("tokens", "tokens_per_second", "validation_loss")
+
+
+def newest(name: str, experiment: str) -> Found | None:
+    """The newest finished training of this name, with what tells the time of its seeds; None without one, or without a store."""
+    uri = store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None  # the client would make one
+    client = MlflowClient(uri)
+    known = client.get_experiment_by_name(experiment)
+    if known is None:
+        return None
+    where = f"attributes.run_name = '{name}' and tags.`picollm.stage` = 'train' and attributes.status = 'FINISHED'"
+    parents = client.search_runs([known.experiment_id], filter_string=where, order_by=["attributes.start_time DESC"], max_results=1)
+    if not parents:
+        return None
+    run_id = parents[0].info.run_id
+    below = client.search_runs([known.experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`picollm.seed` != ''")
+    seeds = []
+    for run in sorted(below, key=lambda run: int(run.data.tags["picollm.seed"])):
+        rows: dict[int, dict[str, float]] = {}
+        for metric in TIMED:
+            for point in client.get_metric_history(run.info.run_id, metric):
+                rows.setdefault(point.step, {})[metric] = point.value
+        seeds.append(Curves(run.data.tags["picollm.seed"], rows))
+    return Found(known.experiment_id, run_id, seeds)
 
 
 def child(name: str, task: str, stage: str, fingerprint: str, metrics: Mapping[str, float], plots: Path) -> None:

@@ -15,7 +15,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"blocks", "study"},
     {"generation", "exchange"},
     {"evaluation", "analysis", "report", "explorer", "hub"},
-    {"comparing", "loaded"},
+    {"comparing", "loaded", "timing"},
     {"serving"},
     {"commands"},
     {"cli", "__main__"},

@@ -31,7 +31,9 @@ def overview() -> str:
             lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
     else:
         lines.append("nothing has been compared yet: make study")
-    return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "runs     make ui"])
+    return "\n".join(
+        [*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "times    plots/timing.html", "runs     make ui"]
+    )
 
 
 def _details(run: str) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from picollm.commands._durations import note
+from picollm.commands._durations import durations, note
 from picollm.commands._graph import stages
 from picollm.commands._options import AsJson
 from picollm.commands.info import overview
@@ -86,6 +86,8 @@ def study(
     failed = progress.current if code else None
     progress.end("failed after " if code else "")
     note(progress.seconds)
+    if progress.seconds and not code:
+        _write_times()
     compared = Path("metrics/compare.json")
     if as_json:
         said: dict[str, Any] = {"code": code, "failed": failed, "ran": progress.seconds, "cached": progress.cached, "unchanged": progress.unchanged}
@@ -94,6 +96,17 @@ def study(
         print(progress.summary())
         print(f"\n{overview()}" if not code else _advice(failed))
     raise typer.Exit(code)
+
+
+def _write_times() -> None:
+    """Imported here: drawing and MLflow take seconds, and most calls find nothing to do."""
+    from picollm.report.collect import collect
+    from picollm.study import Study
+    from picollm.timing import page
+
+    params = read()
+    parsed = Study(params)
+    page.write(collect({"budget": parsed.budget, **parsed.params}, Path())[0], durations())
 
 
 def _check(targets: Iterable[str], budget: str | None) -> None:

@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from picollm.comparing import shown
 from picollm.comparing.conditions import Met
 from picollm.report import figures
-from picollm.report.inside import Picture
-from picollm.report.page import TEMPLATES
+from picollm.report.pictures import Picture, drawing
+from picollm.report.rendering import render
+
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def html(groups: Sequence[shown.Group], met: Sequence[Met]) -> str:
-    folders = [Path(__file__).parent, TEMPLATES]
-    environment = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
     lines = [shown.condition(one) for one in met]
-    return environment.get_template("page.html").render(css=css, sections=[_section(group) for group in groups], conditions=lines) + "\n"
+    return render(TEMPLATE, sections=[_section(group) for group in groups], conditions=lines)
 
 
 def _section(group: shown.Group) -> dict[str, Any]:
@@ -31,4 +27,4 @@ def _section(group: shown.Group) -> dict[str, Any]:
 def _curves(group: shown.Group) -> list[Picture]:
     drawn = {one.label: [one.curve] for one in group if one.curve}
     columns = ("train_loss", "validation_loss") if drawn else ()
-    return [Picture(figures.LABELS[column], svg=Markup(figures.svg(figures.training_curves(drawn, [column])))) for column in columns]
+    return [drawing(figures.LABELS[column], figures.training_curves(drawn, [column])) for column in columns]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 POINTS = 80  # of a line: enough to follow it with a pointer
@@ -22,7 +23,7 @@ def lines(figure: Figure) -> list[dict[str, Any]]:
 
 def _of(axes: Axes, figure: Figure) -> Iterator[dict[str, Any]]:
     named: list[tuple[str, Any]] = [(str(line.get_label()), line) for line in axes.get_lines()]
-    named += [(str(container.get_label()), container[0]) for container in axes.containers]
+    named += [(str(container.get_label()), container[0]) for container in axes.containers if isinstance(container, ErrorbarContainer)]
     box, (width, height) = axes.get_position(), INCH * figure.get_size_inches()
     for name, line in named:
         values = np.asarray(line.get_xydata() if line is not None else (), dtype=float)

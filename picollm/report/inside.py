@@ -1,6 +1,5 @@
 """What the interpretation of the runs of a task found, side by side: sentences, numbers, pictures, and the way to all of it."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +7,10 @@ from typing import Any
 
 from picollm.evaluation import skipped
 from picollm.report.collect import Run, differences, flat, groups, made_of
+from picollm.report.pictures import Picture, Pictures
 from picollm.report.tables import Row, Table, behind, plain
 
-LIMIT = 6_000_000  # characters of pictures: the whole page stays below 10 MB
 FIRST = 1  # sentences of an analysis: it says what matters most first
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing inside the page: inline SVG with the lines that a pointer can ask for, or a PNG as a data URI. Empty: left out to keep the page small."""
-
-    title: str
-    svg: str = ""
-    uri: str = ""
-    lines: str = ""  # JSON
 
 
 @dataclass(frozen=True)
@@ -42,21 +31,6 @@ class Inside:
     columns: list[Column]
     found: Table | None  # analysis by run: what it says first
     numbers: Table | None
-
-
-class Pictures:
-    """Reads PNG files into data URIs until the page is full."""
-
-    def __init__(self) -> None:
-        self.left = LIMIT
-
-    def __call__(self, path: Path) -> Picture:
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-        title = path.stem.replace("_", " ")
-        if len(data) > self.left:
-            return Picture(f"{title} (left out to keep this page small: see {path.parent.parent.name}/{path.parent.name}/{path.name})")
-        self.left -= len(data)
-        return Picture(title, uri=f"data:image/png;base64,{data}")
 
 
 def insides(runs: Sequence[Run], pictures: Pictures) -> list[Inside]:

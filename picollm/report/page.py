@@ -1,26 +1,23 @@
 """The report: one page that opens without a network."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from picollm.report import cards, figures, findings, hover, reached, sampling, sums, sweeps, tables, verdicts
+from picollm.report import cards, figures, findings, reached, sampling, sums, sweeps, tables, verdicts
 from picollm.report.cards import Card
 from picollm.report.collect import Sweep, Task, flat
-from picollm.report.inside import Inside, Picture, Pictures, insides, links
+from picollm.report.inside import Inside, insides, links
 from picollm.report.ledger import Judged
+from picollm.report.pictures import Picture, Pictures, drawing
+from picollm.report.rendering import render
 from picollm.report.tables import Table, plain
 
-TEMPLATES = Path(__file__).parent
+TEMPLATE = Path(__file__).with_name("report.html")
 PARTS = {"addition": "Addition", "text": "Text"}  # by kind of task
 NUMBERS = "Numbers"  # all other kinds
 
@@ -85,7 +82,7 @@ def build(params: Mapping[str, Any], tasks: Sequence[Task], found: Sequence[Swee
         own = [task for task in tasks if _part(task) == name]
         swept = [sweep for sweep in found if (_part(sweep.task) if sweep.task else NUMBERS) == name]
         sections = [_section(task, [sweep for sweep in swept if sweep.task is task], pictures, settings, pairs) for task in own]
-        drawn = [Swept(sweep, table, [_drawing(*drawing) for drawing in sweeps.drawings(sweep)]) for sweep in swept if (table := sweeps.table(sweep))]
+        drawn = [Swept(sweep, table, [drawing(*one) for one in sweeps.drawings(sweep)]) for sweep in swept if (table := sweeps.table(sweep))]
         parts.append(Part(name, sections, sweeps.together(swept), drawn))
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
     absent += [(f"task {task.name}", "no run or sweep uses it") for task in tasks if not task.runs and all(sweep.task is not task for sweep in found)]
@@ -103,12 +100,8 @@ def build(params: Mapping[str, Any], tasks: Sequence[Task], found: Sequence[Swee
 
 
 def html(report: Report) -> str:
-    """The page: everything inline, nothing fetched, and no script but its own, which it can be read without."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
-    allowed = f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
-    data = Markup(cards.data(report.cards))
-    return environment.get_template("report.html").render(report=report, css=css, script=script, allowed=allowed, data=data) + "\n"
+    """The page; it can be read without its script."""
+    return render(TEMPLATE, report=report, data=Markup(cards.data(report.cards)))
 
 
 def _part(task: Task) -> str:
@@ -149,12 +142,7 @@ def _curves(task: Task) -> list[Picture]:
     along = {run.name: [row for row in run.positions if row.get("split", "").startswith("length")] for run in task.runs}
     if any(along.values()):
         drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position")))
-    return [_drawing(label, figure) for label, figure in drawn]
-
-
-def _drawing(label: str, figure: Figure) -> Picture:
-    drawn = Markup(figures.svg(figure))  # before its lines are asked for: it lays the figure out
-    return Picture(label, svg=drawn, lines=json.dumps(hover.lines(figure), ensure_ascii=False, separators=(",", ":")))
+    return [drawing(label, figure) for label, figure in drawn]
 
 
 def _hashes(files: dict[str, Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from picollm.core.errors import UserError
 from picollm.core.files import write_json, write_text
 from picollm.core.statistics import summary
-from picollm.report import figures, inside, sampling
+from picollm.report import figures, pictures, sampling
 from picollm.report.compare import compare
 from picollm.report.tables import NONE
 
@@ -488,7 +488,7 @@ def test_unknown_task_is_a_users_error(tmp_path: Path) -> None:
 
 
 def test_pictures_beyond_the_limit_are_named_not_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inside, "LIMIT", 0)
+    monkeypatch.setattr(pictures, "LIMIT", 0)
     source, _ = report(root)
     assert "data:image" not in source
     assert "see interpret/softmax/maps.png" in checked(source).text
