@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
 
-.PHONY: study full smoke test test-all lint bench ui lock-check prune clean
+.PHONY: study full smoke test test-all lint bench ui lock-check ship prune clean
 .DEFAULT_GOAL := study
 
 $(READY): requirements.lock
@@ -47,6 +47,9 @@ lock-check: $(READY)  ## do the committed dvc.lock and metrics belong to the com
 	@stale=$$(dvc repro --allow-missing --dry | grep "^Running stage" || true); \
 	if [ -n "$$stale" ]; then echo "$$stale"; echo "error: dvc.lock is older than the code or the parameters; run make study and commit"; exit 1; fi; \
 	echo "dvc.lock, metrics and plots belong to this code"
+
+ship: $(READY)  ## copy the models that the repository holds from data/checkpoints to data/shipped
+	python -m picollm.loaded.ship
 
 prune: $(READY)  ## give back the space of results that nothing in the checkout refers to any more
 	dvc gc --workspace --force

@@ -8,7 +8,7 @@ import typer
 from picollm.commands._options import complete
 from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
-from picollm.loaded.folders import CHECKPOINTS, models_of, runs
+from picollm.loaded.folders import home_of, models_of, runs
 
 OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
 
@@ -50,4 +50,4 @@ def _details(run: str) -> str:
         for name, value in result["summary"].items():
             interval = f"  [{value['low']:.4g}, {value['high']:.4g}]" if "low" in value else ""
             lines.append(f"  {name:<32} {value['mean']:.4g}{interval}  n={value['n']}")
-    return "\n".join([*lines, *(f"  model {CHECKPOINTS / run / model}" for model in models_of(run))])
+    return "\n".join([*lines, *(f"  model {home_of(run) / model}" for model in models_of(run))])

@@ -13,8 +13,10 @@ import numpy as np
 
 from picollm.core.config import PARAMS, read
 from picollm.core.files import read_json
+from picollm.loaded.folders import SHIPPED
 
 RAW = Path("data/raw")
+KEPT = SHIPPED / "facts"  # of the tasks of models that the repository holds
 SHORTEST = 64  # terms that are reckoned with at least: a table for every length would be made anew for every token
 
 Bits = list[float | None]
@@ -22,9 +24,10 @@ Bits = list[float | None]
 
 def predictor(facts: Mapping[str, Any]) -> Callable[[Sequence[int]], Bits]:
     """The exact predictor of the checkpoint's task: ids to bits of each, None where nothing is known, infinite for what the task never has."""
-    path = RAW / str(facts.get("task")) / "facts.json"
+    task = str(facts.get("task"))
+    path = next((path for path in (RAW / task / "facts.json", KEPT / f"{task}.json") if path.exists()), None)
     exact = {"numeric": _numeric, "urn": _urn}.get(str(facts.get("kind")))
-    if exact is None or not path.exists():
+    if exact is None or path is None:
         return lambda ids: [None] * len(ids)
     return partial(_bits, partial(exact, read_json(path)), facts["tokenizer"]["pad"])
 

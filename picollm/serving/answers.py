@@ -16,7 +16,7 @@ from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
 from picollm.generation.sampling import Sampling
 from picollm.loaded import floors
-from picollm.loaded.folders import CHECKPOINTS, folder_of, models_of, trained
+from picollm.loaded.folders import folder_of, home_of, models_of, trained
 from picollm.loaded.model import Loaded, talking
 from picollm.loaded.tokens import Token, finite
 from picollm.training.checkpoints import read_config
@@ -134,7 +134,7 @@ def _bits(tokens: list[Token]) -> float | None:
 
 def _described(run: str) -> Answer:
     """A run as the page lists it, from its files alone: no model is loaded for a list."""
-    folder = CHECKPOINTS / run / models_of(run)[0]
+    folder = home_of(run) / models_of(run)[0]
     facts = read_config(folder)
     config = models.configure(facts["model"], f"{folder / 'config.json'}: model")
     attention = getattr(config, "attention", None)
