@@ -33,18 +33,17 @@ class Champion(PythonModel):
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
 
     def _text(self, prompt: str, **options: Any) -> str:
-        return self._sum(prompt) if self.model.facts["kind"] == "addition" else self.model.generate(prompt, **options)
+        task = self.model.spelling.addition
+        if task is None:
+            return self.model.generate(prompt, **options)
+        from picollm.evaluation._addition import adder
+        from picollm.tasks.addition.bases import digits_of, value_of, write
+
+        answer = adder.answer(self.model.model, task, adder.operands(task, prompt.split("+"), task.base))
+        return write(digits_of(value_of(answer.digits, task.base), task.base), task.base)  # without zeros at its front
 
     def _scores(self, prompt: str, length: int = 1, seed: int = 0, stop: Any = (), **sampling: Any) -> list[dict[str, Any]]:
         return [{"token": token, "probability": probability} for token, probability in self.model.next_tokens(prompt, **sampling)]
-
-    def _sum(self, prompt: str) -> str:
-        from picollm.evaluation._addition import adder
-        from picollm.tasks.addition.bases import write
-
-        model, task = adder.load(self.model.folder)
-        answer = adder.answer(model, task, adder.operands(task, prompt.split("+"), task.base))
-        return write(answer.digits, task.base)
 
 
 set_model(Champion())

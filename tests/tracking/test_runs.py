@@ -1,5 +1,7 @@
 """What later stages log: evaluation on the training's row too, interpretation's numbers and report, the comparison once."""
 
+import json
+
 from picollm import tracking
 from picollm.core.files import write_json, write_text
 
@@ -65,7 +67,9 @@ def test_the_page_of_an_experiment_begins_with_what_its_runs_are_judged_by(check
     tracking.show_first("numbers", ["excess", "test_loss"], ["model.attention"])
     tags = checkout.client.get_experiment_by_name("numbers").tags
     assert tags["mlflow.experiment.primaryMetric.name"] == "excess"
-    assert '"selectedColumns": ["metrics.`excess`", "metrics.`test_loss`", "params.`model.attention`"]' in tags["mlflow.sharedViewState.best"]
+    view = json.loads(json.loads(tags["mlflow.sharedViewState.best"])["state"])
+    assert view["selectedColumns"] == ["metrics.`excess`", "metrics.`test_loss`", "params.`model.attention`"]
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`excess`", True)
     assert "viewStateShareKey=best" in tags["mlflow.note.content"]
 
     checkout.client.set_experiment_tag(checkout.client.get_experiment_by_name("numbers").experiment_id, "mlflow.note.content", "mine")
