@@ -41,6 +41,7 @@ bench: $(READY)  ## ratios against peers, side by side in one run
 	python -m benchmarks
 
 ui: $(READY)  ## the runs, at http://127.0.0.1:5000
+	@python -c "from picollm import tracking; tracking.mend()"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow ui --workers 1
 
 lock-check: $(READY)  ## do the committed dvc.lock and metrics belong to the committed code?

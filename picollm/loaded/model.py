@@ -13,7 +13,7 @@ from picollm.core.errors import UserError
 from picollm.explorer.spelling import Spelling
 from picollm.generation.generate import check, steps
 from picollm.generation.samples import beginning, continuations, room
-from picollm.generation.sampling import Sampling
+from picollm.generation.sampling import Sampling, warp
 from picollm.loaded import floors
 from picollm.loaded.explained import Explanation
 from picollm.loaded.folders import folder_of
@@ -65,6 +65,16 @@ class Loaded:
         """What the model writes after `prompt`, as `python -m picollm sample` does; `sampling`: temperature, top_k, top_p, min_p, repetition_penalty."""
         (text,) = continuations(self.model, talking(self.folder), prompt, length, parse(Sampling, sampling, "generate"), [seed], stop)
         return text
+
+    def next_tokens(self, prompt: str, **sampling: Any) -> list[tuple[str, float]]:
+        """What could come after `prompt` and how probably it would be drawn, the likeliest first; a temperature of 0 leaves the model's own probabilities."""
+        _, ids, _ = beginning(talking(self.folder), prompt)
+        check(self.model, len(ids), 1, "prompt")
+        tokens = torch.tensor([ids], device=self.model.device)
+        with torch.inference_mode():
+            chances = warp(self.model.logits(tokens)[:, -1].float(), parse(Sampling, sampling, "next_tokens"), tokens)[0].double().softmax(-1).cpu()
+        order = chances.argsort(descending=True, stable=True)[: int((chances > 0).sum())]
+        return [(self.spelling.label(int(token)), float(chances[token])) for token in order]
 
     def stream(self, prompt: str, length: int = 60, seed: int = 0, stop: Sequence[str] = (), **sampling: Any) -> Iterator[Token]:
         """The tokens of `generate` one by one, the one that ends the text included. `stop` are numbers here: strings may begin and end inside of tokens."""

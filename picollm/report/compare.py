@@ -15,8 +15,8 @@ from picollm.report.sides import Sides
 from picollm.report.tables import judged_by
 
 
-def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = None) -> None:
-    """Write metrics/compare.json, plots/compare/, plots/report.html and plots/report.md under `root`.
+def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = None) -> list[Task]:
+    """Write metrics/compare.json, plots/compare/, plots/report.html and plots/report.md under `root`; -> the tasks with their runs.
 
     params: params.yaml resolved for its budget. raw: as written, with the values of every budget.
     """
@@ -33,6 +33,7 @@ def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = Non
     report = page.build(params, tasks, sweeps, judged)
     write_text(root / "plots" / "report.html", page.html(report))
     write_text(root / "plots" / "report.md", markdown(report))
+    return tasks
 
 
 def headlines(tasks: Sequence[Task], sweeps: Sequence[Sweep] = ()) -> dict[str, dict[str, float]]:

@@ -50,6 +50,20 @@ def test_later_stages_are_children_of_the_training(built, name):
     assert len(found) == 3
     for run in found:
         assert run.data.tags["mlflow.parentRunId"] == trained[run.data.tags["picollm.fingerprint"]]
+        assert run.data.metrics or name == "interpret"
+
+
+def test_the_best_model_of_every_task_is_registered_and_the_comparison_has_the_report(built):
+    client, (comparison,) = runs(built, stage("compare"))
+    assert [file.path for file in client.list_artifacts(comparison.info.run_id)] == ["report.html", "report.md"]
+    assert {"softmax/excess", "linear/excess", "writer/bits_per_byte"} <= set(comparison.data.metrics)
+    trained = {run.data.tags["picollm.fingerprint"]: run.info.run_id for run in runs(built, stage("train-seed"))[1]}
+    for task, among in (("numbers", ("softmax", "linear")), ("story", ("writer",))):
+        found = client.get_model_version_by_alias(task, "champion")
+        assert found.tags["picollm.run"] in among
+        assert found.run_id == trained[found.tags["picollm.fingerprint"]]
+        assert client.get_experiment_by_name(task).tags["mlflow.experiment.primaryMetric.name"] == found.tags["picollm.metric"]
+        assert f"models:/{task}@champion is " in built.log
 
 
 def test_a_sweep_logs_its_cells(built):

@@ -1,5 +1,6 @@
 """What a person sees in a browser: the runs of the small study in MLflow's UI, and the report, both in a real Chromium."""
 
+import json
 import os
 import signal
 import socket
@@ -121,6 +122,27 @@ def test_every_experiment_and_run_is_listed(built, ui, page):
 
     assert page.wrong == []
     assert [url for url in page.asked if not url.startswith((ui, "data:", "blob:"))] == []
+
+
+def test_the_best_runs_come_first_under_the_columns_that_matter(built, ui, page):
+    open_experiment(page, ui, "numbers")
+    with page.expect_popup() as opened:
+        link(page, "Best runs first").click()
+    page = opened.value
+    expect(page.get_by_text("matching runs")).to_have_text("6 matching runs")  # two runs, four cells of sweeps
+    rows = page.locator(".ag-row a").all_inner_texts()
+    excess = {name: values["excess"] for name, values in json.loads((built.path / "metrics/compare.json").read_text()).items() if "excess" in values}
+    assert [name for name in rows if name in excess] == sorted(excess, key=excess.__getitem__)
+    columns = page.locator(".ag-header-cell[col-id^='metrics.']").all()
+    placed = sorted((cell.bounding_box()["x"], cell.get_attribute("col-id")) for cell in columns)
+    assert [name for _, name in placed][:2] == ["metrics.`excess`", "metrics.`test_loss`"]
+    page.close()
+
+
+def test_a_champion_is_in_the_registry(ui, page):
+    page.goto(f"{ui}/#/models/numbers")
+    expect(page.get_by_text("@ champion")).to_be_visible()
+    assert page.wrong == []
 
 
 def test_a_training_shows_its_curves(ui, page):

@@ -1,70 +1,22 @@
-"""Runs in MLflow: the one module that knows it.
+"""Runs of MLflow: what training and the stages after it write into them, and what is read back."""
 
-All work lands in one store of the main checkout, also from the temporary folders that `dvc exp run --temp` and
-`--queue` compute in: DVC_ROOT is the main checkout in every mode. MLFLOW_TRACKING_URI, when the user sets it, wins.
-"""
-
+import hashlib
 import json
-import logging
 import os
-import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from picollm.core.files import write_text
-
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-
-def root() -> Path:
-    """The main checkout, wherever this process was started."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
-
-
-def store_uri() -> str:
-    """SQLite beside params.yaml is MLflow's own default, so a plain `mlflow ui` shows the same runs."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
-
-
-def _client_and_experiment(experiment: str) -> tuple[MlflowClient, str]:
-    """A lock around both: several processes that create the database at once would leave it broken for good."""
-    uri = store_uri()
-    with FileLock(root() / "mlflow.db.lock"):
-        client = MlflowClient(uri)
-        known = client.get_experiment_by_name(experiment)
-        if known is None:
-            local = uri.startswith("sqlite:")
-            return client, client.create_experiment(experiment, artifact_location=_artifacts(experiment) if local else None)
-        if uri == f"sqlite:///{root() / 'mlflow.db'}" and known.artifact_location != _artifacts(experiment):
-            _mend_artifact_locations(known.experiment_id, known.artifact_location, _artifacts(experiment))
-        return client, str(known.experiment_id)
-
-
-def _artifacts(experiment: str) -> str:
-    return (root() / "mlruns" / experiment).as_uri()
-
-
-def _mend_artifact_locations(experiment_id: str, old: str, new: str) -> None:
-    """MLflow stores absolute addresses: a checkout that was moved would list no artifacts."""
-    with sqlite3.connect(root() / "mlflow.db") as database:
-        database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, experiment_id))
-        database.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            (new, len(old) + 1, experiment_id, len(old), old),
-        )
+from picollm.core.files import read_json, write_text
+from picollm.tracking.store import experiment_of, open_store, store_uri
 
 
 class Run:
@@ -113,7 +65,8 @@ def run(
 
     `memory` is a file that keeps the run's id while the work lasts: after a kill the same run is continued.
     """
-    client, experiment_id = _client_and_experiment(experiment)
+    client = open_store()
+    experiment_id = experiment_of(client, experiment)
     run_id = _continued(client, memory)
     if run_id is None:
         all_tags = {"picollm.stage": stage, "picollm.fingerprint": fingerprint, **_origin(), **(tags or {})}
@@ -148,8 +101,8 @@ def _continued(client: MlflowClient, memory: Path | None) -> str | None:
 
 def find(fingerprint: str, stage: str) -> str | None:
     """The newest finished run of a stage with this fingerprint, also one whose outputs DVC restored without running."""
-    client = MlflowClient(store_uri())
-    where = f"tags.`picollm.fingerprint` = '{fingerprint}' and tags.`picollm.stage` = '{stage}'"
+    client = open_store()
+    where = f"tags.`picollm.fingerprint` = '{fingerprint}' and tags.`picollm.stage` = '{stage}' and attributes.status = 'FINISHED'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(experiments, filter_string=where, order_by=["attributes.start_time DESC"], max_results=1)
     return found[0].info.run_id if found else None
@@ -228,10 +181,31 @@ def newest(name: str, experiment: str) -> Found | None:
 
 
 def child(name: str, task: str, stage: str, fingerprint: str, metrics: Mapping[str, float], plots: Path) -> None:
-    """A stage's own run below the training it looked at, whose parameters MLflow would not let change any more."""
-    with run(f"{name} {stage}", experiment=task, stage=stage, fingerprint=fingerprint, parent=find(fingerprint, "train")) as tracked:
-        tracked.metrics(metrics)
+    """A stage's own run below the training it looked at, whose parameters MLflow would not let change any more; a training's row shows
+    its evaluation too. What interpretation found stands in its own file of metrics."""
+    parent = find(fingerprint, "train")
+    with run(f"{name} {stage}", experiment=task, stage=stage, fingerprint=fingerprint, parent=parent) as tracked:
+        tracked.metrics(metrics or _found(Path(f"metrics/{stage}/{name}.json")))
         tracked.artifacts(plots, "figures")
+        if parent and metrics:
+            Run(tracked.client, parent).metrics(metrics)
+
+
+def _found(report: Path) -> dict[str, float]:
+    """{"logit_lens/depth": value} of what every analysis estimated; intervals and nulls are in the report beside the figures."""
+    analyses = read_json(report).items() if report.exists() else ()
+    return {f"{analysis}/{metric}": estimate["value"] for analysis, entry in analyses for metric, estimate in entry.get("metrics", {}).items()}
+
+
+def comparison(report: Sequence[Path], headlines: Mapping[str, Mapping[str, Any]]) -> None:
+    """All runs side by side as a run of its own, with the report's files; one that says the same is not logged twice."""
+    said = hashlib.sha256(b"".join(path.read_bytes() for path in report)).hexdigest()[:16]
+    if find(said, "compare"):
+        return
+    with run("comparison", experiment="comparison", stage="compare", fingerprint=said) as tracked:
+        tracked.metrics({f"{name}/{metric}": value for name, entry in headlines.items() for metric, value in entry.items() if isinstance(value, float)})
+        for path in report:
+            tracked.artifacts(path)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
