@@ -1,11 +1,16 @@
 # Everything goes through the virtual environment in .venv, which the first target that needs it makes.
 PYTHON ?= python3
 VENV := .venv
+LENS := .venv-lens
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
 
+<<<<<<< HEAD
 .PHONY: study full smoke test test-all lint bench ui lock-check ship prune clean
+=======
+.PHONY: study full smoke test test-all parity-lens lint bench ui lock-check prune clean
+>>>>>>> lensparity
 .DEFAULT_GOAL := study
 
 $(READY): requirements.lock
@@ -32,6 +37,14 @@ test: $(READY)
 test-all: $(READY)
 	python -m pytest -n 2 --dist loadgroup
 
+$(LENS)/.ready: tests/parity/requirements-lens.txt
+	$(PYTHON) -m venv $(LENS)
+	$(LENS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+parity-lens: $(LENS)/.ready  ## our numbers beside those of TransformerLens on the same weights, in an environment of its own
+	$(LENS)/bin/python -m pytest tests/parity
+
 lint: $(READY)
 	ruff check .
 	ruff format --check .
@@ -57,6 +70,6 @@ prune: $(READY)  ## give back the space of results that nothing in the checkout 
 	rm -rf .resume .smoke
 
 clean:  ## remove everything that can be rebuilt: environment, data, cache, MLflow's store
-	rm -rf $(VENV) .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
+	rm -rf $(VENV) $(LENS) .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
 	find mlruns -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -21,15 +21,15 @@ def prepare() -> None:
     torch.manual_seed(0)
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1) -> Seconds:
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1, clock: Callable[[], float] = time.perf_counter) -> Seconds:
     """Every case once a round, in turn forwards and backwards; the first rounds warm up and are not counted."""
     seconds: Seconds = {name: [] for name in cases}
     for turn in range(warm + rounds):
         for name in list(cases)[:: 1 if turn % 2 else -1]:
-            began = time.perf_counter()
+            began = clock()
             cases[name]()
             if turn >= warm:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return seconds
 
 
@@ -51,10 +51,10 @@ def growth(sizes: list[int], values: list[float]) -> float:
     return float((x * (y - y.mean())).sum() / (x * x).sum())
 
 
-def report(what: str, measured: float, spread: tuple[float, float] | None = None, bar: str = "", met: bool = True) -> None:
+def report(what: str, measured: float, spread: tuple[float, float] | None = None, bar: str = "", met: bool = True, digits: int = 2) -> None:
     """One line: `softmax / baseline   1.03x  (0.99 .. 1.05)   bar 0.95x  ok`."""
-    quartiles = f"  ({spread[0]:.2f} .. {spread[1]:.2f})" if spread else ""
-    print(f"  {what:<58} {measured:8.2f}{quartiles:<20}" + (f"  bar {bar}: {'ok' if met else 'MISSED'}" if bar else ""), flush=True)
+    quartiles = f"  ({spread[0]:.{digits}f} .. {spread[1]:.{digits}f})" if spread else ""
+    print(f"  {what:<58} {measured:8.{digits}f}{quartiles:<20}" + (f"  bar {bar}: {'ok' if met else 'MISSED'}" if bar else ""), flush=True)
 
 
 def in_subprocess(module: str, *arguments: str) -> float:

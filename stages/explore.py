@@ -18,7 +18,7 @@ from picollm.training.checkpoints import load_model
 
 def main(study: Study, name: str) -> None:
     pair = study.pair(name)
-    device = devices.prepare(study.device, study.threads)
+    device = devices.prepare(study.device, threads=1)  # sequences are short and models tiny: a second thread mostly waits for the first
     options = parse(Options, study.params["interpret"], "interpret")
     sides = []
     for checkpoint in (pair.left, pair.right):

@@ -17,7 +17,7 @@ from picollm.training.checkpoints import load_model, read_config, seeds_of
 
 def main(study: Study, name: str) -> None:
     task = study.run(name).task
-    device = devices.prepare(study.device, study.threads)
+    device = devices.prepare(study.device, threads=1)  # sequences are short and models tiny: a second thread mostly waits for the first
     options = parse(Options, study.params["interpret"], "interpret")
     plots = Path("plots/interpret") / name
     plots.mkdir(parents=True, exist_ok=True)
