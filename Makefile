@@ -6,11 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
 
-<<<<<<< HEAD
-.PHONY: study full smoke test test-all lint bench ui lock-check ship prune clean
-=======
-.PHONY: study full smoke test test-all parity-lens lint bench ui lock-check prune clean
->>>>>>> lensparity
+.PHONY: study full smoke test test-all parity-lens lint bench ui lock-check ship prune clean
 .DEFAULT_GOAL := study
 
 $(READY): requirements.lock
