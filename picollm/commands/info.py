@@ -10,7 +10,7 @@ from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
 from picollm.loaded.folders import home_of, models_of, runs
 
-OVERVIEW = ("excess", "excess_bits_per_byte", "test_loss", "test_accuracy")  # what fits into 80 columns
+NAME, WIDTH = 23, 80  # columns of a run's name, and of a line
 
 
 def info(run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="one run in detail; without it, all", autocompletion=complete)] = None) -> None:
@@ -25,15 +25,21 @@ def overview() -> str:
     compared = Path("metrics/compare.json")
     lines = []
     if compared.exists():
-        for run, metrics in read_json(compared).items():
-            if run.startswith("claim "):
-                continue
-            lines.append(f"{run:<23}" + "  ".join(f"{name} {metrics[name]:.4g}" for name in OVERVIEW if name in metrics))
+        lines += [_line(run, metrics) for run, metrics in read_json(compared).items() if run != "claims"]
     else:
         lines.append("nothing has been compared yet: make study")
     return "\n".join(
         [*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "times    plots/timing.html", "runs     make ui"]
     )
+
+
+def _line(run: str, metrics: dict[str, float]) -> str:
+    """As many metrics as fit, the first of them what the run is judged by."""
+    line = f"{run:<{NAME}}"
+    for name, value in metrics.items():
+        more = f"{line}{'  ' if len(line) > NAME else ''}{name} {value:.4g}"
+        line = more if len(more) <= WIDTH else line
+    return line
 
 
 def _details(run: str) -> str:

@@ -12,11 +12,12 @@ from picollm.report.collect import LONGER, Sweep, Task, collect, longer
 from picollm.report.figures import Rows
 from picollm.report.markdown import markdown
 from picollm.report.sides import Sides
-from picollm.report.tables import judged_by
+
+RIGHT = ("proof_failures", "strata_exact", "exact", "heldout_arithmetic_accuracy", "accuracy_identified", "test_accuracy", "accuracy")  # the first there is
 
 
 def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = None) -> list[Task]:
-    """Write metrics/compare.json, plots/compare/, plots/report.html and plots/report.md under `root`; -> the tasks with their runs.
+    """Write metrics/compare.json and claims.json, plots/compare/, plots/report.html and plots/report.md under `root`; -> the tasks with their runs.
 
     params: params.yaml resolved for its budget. raw: as written, with the values of every budget.
     """
@@ -24,7 +25,8 @@ def compare(params: dict[str, Any], root: Path, raw: dict[str, Any] | None = Non
     known = claims.load()
     claims.check(known, params)
     judged = ledger.judge(known, Sides(params, raw or params, tasks, sweeps)) if claims.known(known, params) else []
-    write_json(root / "metrics" / "compare.json", {**headlines(tasks, sweeps), **verdicts.headlines(judged)})
+    write_json(root / "metrics" / "compare.json", {**headlines(tasks, sweeps), **({"claims": ledger.counts(judged)} if judged else {})})
+    write_json(root / "metrics" / "claims.json", verdicts.headlines(judged))
     folder = root / "plots" / "compare"
     shutil.rmtree(folder, ignore_errors=True)  # it is ours, and a removed task must not stay in it
     folder.mkdir(parents=True)
@@ -41,9 +43,10 @@ def headlines(tasks: Sequence[Task], sweeps: Sequence[Sweep] = ()) -> dict[str, 
     result = {f"sweep {sweep.name}": found for sweep in sweeps if (found := variants.headlines(sweep))}
     for task in tasks:
         for run in task.runs:
-            longest = longer(run)[-1:]
-            names = [*judged_by(task.kind), *(f"{LONGER}{length}" for length in longest)]
-            means = {name: run.summary[name]["mean"] for name in names if run.summary.get(name)}
+            right = [name for name in RIGHT if run.summary.get(name)][:1]
+            first = [name for name in (task.primary, "validation_loss") if run.summary.get(name)][:1]  # one that was only trained has the latter
+            names = [*first, *right, *(f"{LONGER}{length}" for length in longer(run)[-1:])]
+            means = {name: run.summary[name]["mean"] for name in names}
             if means:
                 result[run.name] = means
     return result

@@ -1,4 +1,4 @@
-"""The ledger as tables, a sentence for the answer, and the few numbers that `dvc metrics diff` compares."""
+"""The ledger as tables, a sentence for the answer, and as numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,12 +39,12 @@ def sentence(judged: Sequence[Judged]) -> str:
 
 
 def headlines(judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
-    """{"claim NAME": {verdict, difference, low, high, n}}; of several tests, these of each that was tested."""
+    """{NAME: {verdict, difference, low, high, n}}; of several tests, these of each that was tested."""
     result: dict[str, dict[str, Any]] = {}
     for one in judged:
         several = {outcome.test.when: _numbers(outcome) for outcome in one.tested}
         own = several if len(one.outcomes) > 1 else next(iter(several.values()), {})
-        result[f"claim {one.name}"] = {**own, "verdict": one.verdict}
+        result[one.name] = {**own, "verdict": one.verdict}
     return result
 
 

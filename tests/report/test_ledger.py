@@ -211,10 +211,10 @@ def test_tables_and_headlines_say_what_was_measured():
     assert list(untested.rows[0].cells) == ["003", "Too far away.", "go there"]
     assert all(len(row.cells) == len(tested.head) - 1 for row in tested.rows if row.cells)
     numbers = verdicts.headlines(result)
-    assert numbers["claim one"] == pytest.approx({"verdict": "holds", "difference": -0.4, "low": -0.413, "high": -0.387, "n": 4}, abs=1e-3)
-    assert numbers["claim two"]["x"]["n"] == 4
-    assert set(numbers["claim two"]) == {"x", "verdict"}
-    assert numbers["claim none"] == {"verdict": "not testable at this budget"}
+    assert numbers["one"] == pytest.approx({"verdict": "holds", "difference": -0.4, "low": -0.413, "high": -0.387, "n": 4}, abs=1e-3)
+    assert numbers["two"]["x"]["n"] == 4
+    assert set(numbers["two"]) == {"x", "verdict"}
+    assert numbers["none"] == {"verdict": "not testable at this budget"}
     assert verdicts.sentence(result) == "Of 3 claims, 2 hold, and 1 cannot be tested at this budget; corrected for 2 tests."
 
 
@@ -319,7 +319,8 @@ def test_the_page_and_the_metrics_have_the_ledger(tmp_path, monkeypatch):
     for text in ("Of 1 claims, 1 hold, and 0 cannot be tested", "excess: linear > softmax"):
         assert text in markdown
     assert "attention without a softmax. Of one seed there." in html
-    assert read_json(tmp_path / "metrics/compare.json")["claim worse"]["verdict"] == "holds"
+    assert read_json(tmp_path / "metrics/claims.json")["worse"]["verdict"] == "holds"
+    assert read_json(tmp_path / "metrics/compare.json")["claims"]["holds"] == 1
     monkeypatch.setattr(claims, "load", lambda: {"worse": Claim("", "", "", [Comparison("excess", "linear", "higher", "sofmax")])})
     with pytest.raises(UserError, match="did you mean 'softmax'"):
         compare(parameters(), tmp_path)
