@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
 
-.PHONY: study full smoke test test-all lint bench ui lock-check prune clean
+.PHONY: study full smoke test test-all lint docs bench ui lock-check prune clean
 .DEFAULT_GOAL := study
 
 $(READY): requirements.lock
@@ -37,6 +37,9 @@ lint: $(READY)
 	ruff format --check .
 	mypy
 
+docs: $(READY)  ## the site, in site/; opens from the disk
+	properdocs build --strict
+
 bench: $(READY)  ## ratios against peers, side by side in one run
 	python -m benchmarks
 
@@ -53,6 +56,6 @@ prune: $(READY)  ## give back the space of results that nothing in the checkout 
 	rm -rf .resume .smoke
 
 clean:  ## remove everything that can be rebuilt: environment, data, cache, MLflow's store
-	rm -rf $(VENV) .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
+	rm -rf $(VENV) site .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
 	find mlruns -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -55,7 +55,7 @@ def split(line: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     words: list[str] = []
     for word in [*lexer, "&&"]:
-        if word not in ("&&", "|", ";"):
+        if word not in ("&&", "||", "|", ";"):
             words += [] if not words and re.fullmatch(r"[A-Z_]+=.*", word) else [word]
         elif words:
             yield words

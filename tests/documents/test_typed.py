@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,7 @@ from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from typer.exceptions import TyperException
 
-from picollm import analysis, models
+from picollm import analysis, models, tasks
 from picollm.cli import app
 from picollm.comparing import conditions
 from picollm.core import registry
@@ -38,13 +39,22 @@ OTHERS = {  # neither ours nor DVC's, so there is nothing to check them against
     "pip install torch --index-url",  # the address changes with PyTorch
     "pip install --no-deps -e .",
 }
-SHELL = ("export", "git", "grep", "mkdir")  # whose arguments the tests that run them see
-EXAMPLES = {"VERB": "info", "STAGE": "train", "FOLDER": "data", "sweep@NAME": "sweep@parity_attention", "NAME": "classic_linear", "RUN": "classic_linear"}
+SHELL = ("echo", "export", "git", "grep")  # whose arguments the tests that run them see
+EXAMPLES = {  # for words in capitals
+    "VERB": "info",
+    "STAGE": "train",
+    "FOLDER": "data",
+    "sweep@NAME": "sweep@parity_attention",
+    "NAME": "classic_linear",
+    "RUN": "classic_linear",
+    "ID": 32 * "0",
+}
 REVISIONS = {"HEAD", "main", "v1", "v2", "warm-newt"}  # as examples: there need not be any
 SHARED = {"shared"}  # a folder that a document shares a model in
-EXTENDED: tuple[ModuleType, ...] = (analysis, models)  # packages that a document adds a file to
+EXTENDED: tuple[ModuleType, ...] = (analysis, models, tasks)  # packages that a document adds a file to
 TYPED = sorted({(path.relative_to(ROOT).as_posix(), command) for path in DOCUMENTS for command in commands(path.read_text())})
 NAMED = {name for _, command in TYPED for name in re.findall(r"dvc exp run .*-n (\S+)", command)}  # experiments; of several values NAME-1, NAME-2, ...
+ADDED = {name for _, command in TYPED for name in re.findall(r"\+runs\.(\w+)=", command)}  # runs, in such an experiment
 
 
 @pytest.fixture
@@ -107,7 +117,7 @@ def check_mlflow(verb: str, arguments: list[str]) -> None:
 
 def check_compared(names: list[str]) -> None:
     """Runs, REVISION:RUN, revisions, MLflow runs, checkpoints."""
-    runs = set(read()["runs"])
+    runs = set(read()["runs"]) | ADDED
     revisions = REVISIONS | NAMED | {f"{name}-{number}" for name in NAMED for number in range(1, 4)}
     for name in names:
         place, _, run = name.rpartition(":")
@@ -164,6 +174,8 @@ def check(command: str) -> None:
             assert set(names) <= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
         case ["python", "-m", "pytest", *words]:
             assert all((ROOT / word).exists() or Path(word).exists() for word in words if word.startswith("tests/"))
+        case ["python", "-m", module] if module != "picollm":
+            assert find_spec(module)
         case ["python", "-"] | ["python", "-m", "picollm"]:
             pass  # the program of the first is looked at below
         case ["dvc", *words]:
