@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
 
-.PHONY: study full smoke test test-all parity-lens lint bench ui lock-check ship prune clean
+.PHONY: study full smoke test test-all parity-lens lint docs bench ui lock-check ship prune clean
 .DEFAULT_GOAL := study
 
 $(READY): requirements.lock
@@ -46,6 +46,9 @@ lint: $(READY)
 	ruff format --check .
 	mypy
 
+docs: $(READY)  ## the site, in site/; opens from the disk
+	properdocs build --strict
+
 bench: $(READY)  ## ratios against peers, side by side in one run
 	python -m benchmarks
 
@@ -66,6 +69,6 @@ prune: $(READY)  ## give back the space of results that nothing in the checkout 
 	rm -rf .resume .smoke
 
 clean:  ## remove everything that can be rebuilt: environment, data, cache, MLflow's store
-	rm -rf $(VENV) $(LENS) .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
+	rm -rf $(VENV) $(LENS) site .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
 	find mlruns -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -17,7 +17,14 @@ PICTURE = 96  # pixels, of a head's matrix in a notebook
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """`attention[layer, head]` is what is applied to the values: of softmax its weights, of a linear kind the implicit ones, which may be negative."""
+    """`attention[layer, head]` is what is applied to the values: of softmax its weights, of a linear kind the implicit ones, which may be negative.
+
+    >>> look = Explanation(("3", "5"), np.array([[[[1.0, 0.0], [0.25, 0.75]]]]))
+    >>> look
+    <Explanation: attention of 1 layers of 1 heads over 2 tokens>
+    >>> look.looks(layer=0, head=0)
+    [('5', 0.75), ('3', 0.25)]
+    """
 
     tokens: tuple[str, ...]
     attention: np.ndarray  # (L, H, T, T)

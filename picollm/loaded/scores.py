@@ -12,7 +12,14 @@ INK = "217, 95, 2"
 
 @dataclass(frozen=True)
 class Score:
-    """`bits` and `nats` are sums over the tokens that something stands before; `per_token` is their mean in nats, as losses are everywhere here."""
+    """`bits` and `nats` are sums over the tokens that something stands before; `per_token` is their mean in nats, as losses are everywhere here.
+
+    >>> score = Score((Token(3, "3"), Token(5, "5", probability=0.25), Token(7, "7", probability=0.5)), floor_bits=2.0, size=None)
+    >>> score.counted, score.bits, score.excess_bits
+    (2, 3.0, 1.0)
+    >>> score
+    <Score: 2 tokens, 3.00 bits, 1.0397 nats a token, floor 2.00 bits>
+    """
 
     tokens: tuple[Token, ...]
     floor_bits: float | None  # of the exact predictor for all that is counted in `bits`; infinite for what the task never has, None: not known

@@ -19,6 +19,12 @@ Label = Callable[[int], str]  # a token by itself
 
 @dataclass(frozen=True)
 class Token:
+    """A token as the model saw it coming.
+
+    >>> Token(5, "5", probability=0.25).bits
+    2.0
+    """
+
     id: int
     text: str  # what it adds: nothing while a character is not complete, then all of it
     probability: float | None = None  # given all tokens before it; None where there is none

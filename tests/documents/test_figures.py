@@ -1,0 +1,38 @@
+"""The figures that documents quote are those of the committed metrics."""
+
+import json
+
+import pytest
+
+from tests.documents.blocks import DOCUMENTS
+from tests.documents.figures import ROOT, figures, found, renew
+
+QUOTED = [figure for document in DOCUMENTS for figure in figures(document)]
+
+
+@pytest.mark.parametrize("figure", QUOTED, ids=lambda figure: f"{figure.document.stem} {figure.file.rpartition('/')[2]} {figure.keys}")
+def test_a_figure_is_that_of_the_metrics(figure):
+    assert figure.shown == figure.there, "after a new study: python -m tests.documents.figures"
+
+
+def test_there_are_figures():
+    assert {figure.document.stem for figure in QUOTED} == {"tutorial", "teaching"}
+    assert len(QUOTED) > 30
+
+
+def test_figures_are_written_anew(tmp_path):
+    loss = found("metrics/generate/classic.json", "floor/loss")
+    document = tmp_path / "some.md"
+    where = "`metrics/generate/classic.json`: `floor/"
+    rows = ["| what | figure | where |", "|---|---|---|", f"| loss | 9.99 | {where}loss` |", f"| right | 1.0 % | {where}accuracy` |", "| other | 1 | here |"]
+    document.write_text("\n".join(rows))
+    renew(document)
+    assert f"| loss | {loss:.2f} | " in document.read_text()
+    assert "| right | 82.9 % | " in document.read_text()
+    assert "| other | 1 | here |" in document.read_text()
+
+
+def test_entries_of_lists_are_found_by_a_name():
+    cells = json.loads((ROOT / "metrics/sweep/parity_attention.json").read_text())["cells"]
+    gru = next(cell for cell in cells if cell["label"] == "gru")
+    assert found("metrics/sweep/parity_attention.json", "cells/label=gru/parameters") == gru["parameters"]
