@@ -6,9 +6,8 @@ import torch
 
 from benchmarks import timing
 from picollm.models.transformer import Config, Model
-from picollm.nn.attention import AttentionState
 from picollm.nn.linear_variants import VARIANTS
-from picollm.nn.softmax_attention import KVCache
+from picollm.timing.memory import kilobytes
 
 ROWS = 8  # sequences decoded together while the context grows
 
@@ -71,18 +70,6 @@ def over_contexts(contexts: list[int], count: int, rounds: int) -> None:
         timing.report(f"{kind}, context {contexts[-1]} against {contexts[0]}, times as slow", times, (low, high), **bar)
         first, last = (kilobytes(model, context) for context in (contexts[0], contexts[-1]))
         timing.report(f"{kind}, kB a sequence remembers at context {contexts[-1]}", last, bar="" if kind == "softmax" else "the same", met=first == last)
-
-
-def kilobytes(model: Model, context: int) -> float:
-    """What the state of one sequence takes."""
-    layers = model.empty_state(1, context).layers
-    caches = [
-        cache
-        for layer in layers
-        if isinstance(layer, AttentionState) and isinstance(layer.memory, KVCache)
-        for cache in (layer.memory.keys, layer.memory.values)
-    ]
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*caches, *(tensor for layer in layers for tensor in layer.tensors())]) / 1000
 
 
 def main(quick: bool) -> None:

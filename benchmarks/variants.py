@@ -1,12 +1,12 @@
 """What each model of the attention study costs: time of a training step beside softmax, and memory of the state it generates from."""
 
 from benchmarks import timing
-from benchmarks.decoding import kilobytes
 from benchmarks.training import stepper
 from picollm import models
 from picollm.core.config import read
 from picollm.models.transformer import Model
 from picollm.study import Study
+from picollm.timing.memory import kilobytes
 
 GROUP, FIRST, VOCABULARY, CONTEXT = "attention", "softmax", 128, 512
 

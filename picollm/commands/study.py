@@ -106,7 +106,7 @@ def _write_times() -> None:
 
     params = read()
     parsed = Study(params)
-    page.write(collect({"budget": parsed.budget, **parsed.params}, Path())[0], durations())
+    page.write(parsed, *collect({"budget": parsed.budget, **parsed.params}, Path()), durations())
 
 
 def _check(targets: Iterable[str], budget: str | None) -> None:

@@ -57,12 +57,13 @@ def stored(run_id: str) -> dict[str, Any] | None:
 
 
 def newest(name: str, experiment: str) -> Found | None:
-    """The newest finished training of this name, with what tells the time of its seeds; None without one, or without a store."""
+    """The newest finished training of a run, or of a cell of a sweep, with what tells the time of its seeds; None without one, or without a store."""
     client = _client()
     known = client.get_experiment_by_name(experiment) if client else None
     if client is None or known is None:
         return None
-    where = f"attributes.run_name = '{name}' and tags.`picollm.stage` = 'train' and attributes.status = 'FINISHED'"
+    # the runs of its seeds, and of what looks at it, have longer names
+    where = f"attributes.run_name = '{name}' and attributes.status = 'FINISHED'"
     parents = client.search_runs([known.experiment_id], filter_string=where, order_by=["attributes.start_time DESC"], max_results=1)
     if not parents:
         return None

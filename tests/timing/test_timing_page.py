@@ -3,8 +3,10 @@
 import pytest
 
 from picollm import tracking
-from picollm.report.collect import Run, Task
+from picollm.core.statistics import summary
+from picollm.report.collect import Run, Sweep, Task
 from picollm.report.figures import Style
+from picollm.study import Study
 from picollm.timing import page
 from picollm.timing.logged import trainings
 
@@ -54,7 +56,8 @@ def test_the_page_has_every_training_and_every_stage(store):
     train("softmax", [10.0, 20.0])
     runs = [Run(name, {}, Style("#000000")) for name in ("softmax", "linear")]
     tokenized = {"splits": {"validation": {"tokens_per_byte": 0.5, "floor_bits_per_token": 1.0}}}
-    page.write([Task("numbers", {"kind": "text"}, {}, tokenized, runs), Task("letters", {}, {}, {}, runs)], {"train@softmax": 105.0, "compare": 5})
+    tasks = [Task("numbers", {"kind": "text"}, {}, tokenized, runs), Task("letters", {}, {}, {}, runs)]
+    page.write(Study({}), tasks, [], {"train@softmax": 105.0, "compare": 5})
     text = (store / page.PAGE).read_text(encoding="utf-8")
     assert "<td>35.0 to 70.0</td><td>5.71 to 11.4</td>" in text
     assert "validation loss (bits per byte)" in text
@@ -62,3 +65,17 @@ def test_the_page_has_every_training_and_every_stage(store):
     assert ">letters<" not in text, "nothing of it was trained"
     rows = [text.index(name) for name in ("train@softmax", "compare", ">110.0<")]
     assert rows == sorted(rows), "the longest first, the sum last"
+
+
+def test_variants_stand_with_their_time_and_their_memory(store):
+    blocks = {kind: {"kind": "transformer", "attention": kind, "d_model": 16, "n_head": 2, "n_layer": 1} for kind in ("softmax", "linear")}
+    blocks["gru"] = {"kind": "lstm", "cell": "gru", "d_model": 16}
+    cells = [{"label": name, "variant": name, "point": {}, "summary": {"excess": summary([0.5]), "validation_loss": summary([1.0])}} for name in blocks]
+    for name in blocks:
+        train(f"kinds {name}", [10.0])
+    sweep = Sweep("kinds", {"base": "variants.kinds", "task": "numbers"}, {"cells": cells}, styles={name: Style("#000000") for name in blocks})
+    page.write(Study({"variants": {"kinds": blocks}}), [], [sweep], {})
+    text = (store / page.PAGE).read_text(encoding="utf-8")
+    softmax = 2 * 512 * 16 * 4 / 1000  # keys and values
+    assert f"<td>70.0</td><td>{softmax:.1f}</td><td>0.5000</td>" in text
+    assert "excess over floor against kB that a sequence leaves in memory" in text
