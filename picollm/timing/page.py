@@ -85,7 +85,9 @@ def _scatter(sweep: Sweep, points: Sequence[Point], label: str, x: Sequence[floa
             half = (point.loss.get("high", mean) - point.loss.get("low", mean)) / 2
             axes.errorbar([at], [mean], yerr=[half], color=sweep.styles[point.variant].colour, marker="o", markersize=5, capsize=2)
             axes.annotate(point.variant, (at, mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
-        axes.set_yscale("symlog", linthresh=figures.LINEAR)
+        means = [point.loss["mean"] for point in points]
+        if max(means) > WIDE * max(min(means), figures.LINEAR):
+            axes.set_yscale("symlog", linthresh=figures.LINEAR)
         if max(x) > WIDE * min(x):
             axes.set_xscale("log")
         else:
