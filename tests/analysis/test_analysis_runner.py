@@ -27,7 +27,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.fixture(scope="module", params=["numeric", "modular", "text"])
+@pytest.fixture(scope="module", params=["numeric", "text"])
 def twice(request: pytest.FixtureRequest, make: Callable[..., Subject], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, Path]:
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     options = {"prompt": "the cat", "untrained": 2}
@@ -49,6 +49,12 @@ def test_analyses_of_fables_give_the_same_bytes_too(tell: Callable[..., Subject]
     own = {"analyses": ["attribution", "grammar_heads", "logit_lens", "minimal_pairs", "patching"]}
     for name in ("first", "second"):
         assert not any("skipped" in entry for entry in run(tell(own, n_layer=1), tmp_path / name).values())
+    assert content(tmp_path / "first") == content(tmp_path / "second")
+
+
+def test_the_analysis_of_modular_tasks_gives_the_same_bytes_too(make: Callable[..., Subject], tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert "metrics" in run(make("modular", {"analyses": ["modular_arithmetic"], "untrained": 2}, n_layer=1), tmp_path / name)["modular_arithmetic"]
     assert content(tmp_path / "first") == content(tmp_path / "second")
 
 
