@@ -96,6 +96,11 @@ class Task:
         return "bits_per_byte" if self.evaluated and self.mean("excess_bits_per_byte") is None else "excess_bits_per_byte"
 
     @property
+    def unit(self) -> str:
+        """What lengths count."""
+        return "digits of each number" if self.kind == "addition" else "tokens"
+
+    @property
     def trained(self) -> int | None:
         """The longest sequence of the training data."""
         if "trained" in self.generated:  # lengths are not in tokens

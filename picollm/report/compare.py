@@ -62,7 +62,7 @@ def draw(task: Task, folder: Path) -> None:
     tested = {run.name: run.lengths for run in task.runs if run.lengths}
     if tested:
         _write_long(folder / f"{task.name}_lengths.csv", tested, ("seed", "length", "family", "loss", "floor", "excess", "accuracy"))
-        figures.save(figures.lengths(tested, trained=task.trained, style=style), folder / f"{task.name}_lengths.png")
+        figures.save(figures.lengths(tested, trained=task.trained, style=style, unit=task.unit), folder / f"{task.name}_lengths.png")
 
 
 def _write_long(path: Path, tables: Mapping[str, Rows], columns: Sequence[str]) -> None:

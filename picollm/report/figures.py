@@ -123,10 +123,12 @@ def lengths(
     family: str = "all",
     style: Mapping[str, Style] | None = None,
     x: str = "length",
+    unit: str = "tokens",
 ) -> Figure:
     """Loss against sequence length, a line per run, with the exact floor of each length and the longest trained length marked.
 
     tables: run -> rows with seed, family, floor, `column` (loss, excess or accuracy) and `x` (length, position, or what else grows, such as pairs).
+    unit: what lengths count; positions always count tokens.
     """
     tables = {run: [row for row in rows if row["family"] == family] for run, rows in tables.items()}
     if x == "position":
@@ -140,7 +142,7 @@ def lengths(
         if floor:
             axes.plot(list(floor), [mean for mean, _, _ in floor.values()], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="exact floor")
             low = min([low, *(mean for mean, _, _ in floor.values())])
-        if trained is not None and x in ("length", "position"):
+        if trained is not None and (x == "length" or (x == "position" and unit == "tokens")):
             axes.axvline(trained, color=INK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"trained up to length {trained}")
         ticks = sorted({float(row[x]) for row in every})
         ticks = [2.0**power for power in range(12) if ticks and 2**power <= ticks[-1]] if x == "position" else ticks
@@ -149,7 +151,7 @@ def lengths(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(
-            xlabel={"length": "length of the sequence (tokens)", "position": "position in the sequence (tokens)"}.get(x, f"{x} in the sequence"),
+            xlabel={"length": f"length of the sequence ({unit})", "position": "position in the sequence (tokens)"}.get(x, f"{x} in the sequence"),
             ylabel=LABELS.get(column, column) + ("" if column == "accuracy" else " (nats per token)"),
         )
         if column == "loss":

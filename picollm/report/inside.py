@@ -1,5 +1,6 @@
 """What the interpretation of the runs of a task found, side by side: sentences, numbers, pictures, and the way to all of it."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from picollm.evaluation import skipped
 from picollm.report.collect import Run, differences, flat, groups, made_of
-from picollm.report.pictures import Picture, Pictures
+from picollm.report.pictures import Picture, fitting
 from picollm.report.tables import Row, Table, behind, plain
 
 FIRST = 1  # sentences of an analysis: it says what matters most first
@@ -21,7 +22,8 @@ class Column:
     differs: str  # from the first run of its group, e.g. "model.attention: linear"
     report: str  # the address of all its sentences, from the page
     pictures: list[Picture]
-    skipped: dict[str, str]  # analysis -> why it does not apply
+    others: list[tuple[str, str]]  # (address, title) of pictures that the page has no room for
+    skipped: dict[str, list[str]]  # why analyses do not apply -> which
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Inside:
     numbers: Table | None
 
 
-def insides(runs: Sequence[Run], pictures: Pictures) -> list[Inside]:
-    """The runs that were looked into, those together that differ from the first of them in one parameter."""
+def insides(runs: Sequence[Run], room: int) -> list[Inside]:
+    """The runs that were looked into, those together that differ from the first of them in one parameter. room: characters of pictures of a run."""
     looked = [run for run in runs if run.pictures or run.interpret]
-    return [Inside([_column(run, group, pictures) for run in group], _found(group), behind(group)) for group in groups(looked)]
+    return [Inside([_column(run, group, room) for run in group], _found(group), behind(group)) for group in groups(looked)]
 
 
 def links(pairs: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -46,12 +48,19 @@ def links(pairs: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> list[t
     return [(f"explore/{name}.html", f"{left} and {right}") for name, (left, right) in shown.items() if left.partition("/")[0] in present]
 
 
-def _column(run: Run, group: Sequence[Run], pictures: Pictures) -> Column:
+def _column(run: Run, group: Sequence[Run], room: int) -> Column:
     apart = differences([made_of(other) for other in (group if run is group[0] else (group[0], run))])
     own = flat(made_of(run))
     differs = ", ".join(f"{name}: {plain(own.get(name))}" for name in sorted(apart))
     report = f"interpret/{run.name}/report.md" if any(entry.get("claims") for entry in run.interpret.values()) else ""
-    return Column(run, differs, report, [pictures(path) for path in _first(run)], skipped(run.interpret))
+    pictures = fitting(_first(run), room)
+    shown = {picture.title for picture in pictures}
+    titles = {f"interpret/{run.name}/{path.name}": path.stem.replace("_", " ") for path in run.pictures}
+    others = [(address, title) for address, title in titles.items() if title not in shown]
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for analysis, reason in skipped(run.interpret).items():
+        reasons[reason].append(analysis.replace("_", " "))
+    return Column(run, differs, report, pictures, others, dict(reasons))
 
 
 def _first(run: Run) -> list[Path]:

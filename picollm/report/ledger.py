@@ -68,11 +68,19 @@ class Judged:
     @property
     def verdict(self) -> str:
         """Of a claim that says that all its tests hold."""
-        count = Counter(outcome.verdict for outcome in self.tested)
+        return self._of([outcome.verdict for outcome in self.tested])
+
+    @property
+    def alone(self) -> str:
+        """What it would be without the correction for the ledger's other tests."""
+        return self._of([outcome.alone for outcome in self.tested])
+
+    def _of(self, verdicts: Sequence[str]) -> str:
+        count = Counter(verdicts)
         if not count:
             return UNTESTED
         if count[HOLDS] and count[FAILS]:
-            return f"{ONLY} {', '.join(outcome.test.when for outcome in self.holding)}"
+            return f"{ONLY} {', '.join(one.test.when for one, verdict in zip(self.tested, verdicts, strict=True) if verdict == HOLDS)}"
         if count[FAILS]:
             return FAILS
         return OPEN if count[OPEN] else HOLDS

@@ -13,7 +13,7 @@ from picollm.report.cards import Card
 from picollm.report.collect import Sweep, Task, flat
 from picollm.report.inside import Inside, insides, links
 from picollm.report.ledger import Judged
-from picollm.report.pictures import Picture, Pictures, drawing
+from picollm.report.pictures import LIMIT, Picture, drawing
 from picollm.report.rendering import render
 from picollm.report.tables import Table, plain
 
@@ -76,12 +76,13 @@ class Report:
 def build(params: Mapping[str, Any], tasks: Sequence[Task], found: Sequence[Sweep], judged: Sequence[Judged] = ()) -> Report:
     """Everything that the page says, as plain data."""
     budget, settings = str(params.get("budget")), (params.get("samples") or {}).get("settings", {})
-    pictures, pairs = Pictures(), params.get("pairs") or {}
+    room = LIMIT // max(1, sum(bool(run.pictures) for task in tasks for run in task.runs))
+    pairs = params.get("pairs") or {}
     parts = []
     for name in (NUMBERS, *PARTS.values()):
         own = [task for task in tasks if _part(task) == name]
         swept = [sweep for sweep in found if (_part(sweep.task) if sweep.task else NUMBERS) == name]
-        sections = [_section(task, [sweep for sweep in swept if sweep.task is task], pictures, settings, pairs) for task in own]
+        sections = [_section(task, [sweep for sweep in swept if sweep.task is task], room, settings, pairs) for task in own]
         drawn = [Swept(sweep, table, [drawing(*one) for one in sweeps.drawings(sweep)]) for sweep in swept if (table := sweeps.table(sweep))]
         parts.append(Part(name, sections, sweeps.together(swept), drawn))
     absent = [(f"run {run.name}", run.missing) for task in tasks for run in task.runs if run.missing]
@@ -108,7 +109,7 @@ def _part(task: Task) -> str:
     return PARTS.get(task.kind, NUMBERS)
 
 
-def _section(task: Task, swept: Sequence[Sweep], pictures: Pictures, settings: dict[str, Any], pairs: Mapping[str, Any]) -> Section:
+def _section(task: Task, swept: Sequence[Sweep], room: int, settings: dict[str, Any], pairs: Mapping[str, Any]) -> Section:
     shown = [table(task) for table in (tables.results, tables.pairs, tables.unseen, tables.minimal, tables.beyond)]
     folded = [table(task) for table in (tables.splits, tables.sources, tables.families, tables.right_beyond, tables.sure_beyond)]
     return Section(
@@ -118,7 +119,7 @@ def _section(task: Task, swept: Sequence[Sweep], pictures: Pictures, settings: d
         folded=[table for table in folded if table],
         curves=_curves(task),
         samples=[*sampling.samples(task, settings), *sampling.epochs(task), *sampling.measured(task)],
-        insides=insides(task.runs, pictures),
+        insides=insides(task.runs, room),
         explorers=links(pairs, task.runs),
         cards=cards.cards(task),
         config=[(name, plain(value)) for name, value in flat(task.config).items()],
@@ -135,13 +136,13 @@ def _curves(task: Task) -> list[Picture]:
     if right := sums.curve(task):
         drawn.append(("problems right", right))
     if tested:
-        drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style)))
+        drawn.append(("longer sequences", figures.lengths(tested, trained=task.trained, style=style, unit=task.unit)))
     paired = {run.name: run.pairs for run in task.runs if run.pairs}
     if paired:
         drawn.append(("more pairs", figures.lengths(paired, figures.length_column(list(chain(*paired.values()))), style=style, x="pairs")))
     along = {run.name: [row for row in run.positions if row.get("split", "").startswith("length")] for run in task.runs}
     if any(along.values()):
-        drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position")))
+        drawn.append(("excess by position", figures.lengths(along, "excess", trained=task.trained, style=style, x="position", unit=task.unit)))
     return [drawing(label, figure) for label, figure in drawn]
 
 

@@ -1,7 +1,8 @@
-"""What a page shows: drawings that answer to a pointer, and PNG files as data URIs until the page is full."""
+"""What a page shows: drawings that answer to a pointer, and PNG files as far as there is room for them."""
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,12 @@ from matplotlib.figure import Figure
 
 from picollm.report import figures, hover
 
-LIMIT = 6_000_000  # characters of pictures: the whole page stays below 10 MB
+LIMIT = 7_000_000  # characters of PNG files in a page, which stays below 10 MB
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing inside the page: inline SVG with the lines that a pointer can ask for, or a PNG as a data URI. Empty: left out to keep the page small."""
+    """A drawing inside the page: inline SVG with the lines that a pointer can ask for, or a PNG as a data URI."""
 
     title: str
     svg: str = ""
@@ -23,19 +24,15 @@ class Picture:
     lines: str = ""  # JSON
 
 
-class Pictures:
-    """Reads PNG files into data URIs until the page is full."""
-
-    def __init__(self) -> None:
-        self.left = LIMIT
-
-    def __call__(self, path: Path) -> Picture:
+def fitting(paths: Sequence[Path], room: int) -> list[Picture]:
+    """The first PNG files that fit into so many characters, as data URIs."""
+    found = []
+    for path in paths:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        title = path.stem.replace("_", " ")
-        if len(data) > self.left:
-            return Picture(f"{title} (left out to keep this page small: see {path.parent.parent.name}/{path.parent.name}/{path.name})")
-        self.left -= len(data)
-        return Picture(title, uri=f"data:image/png;base64,{data}")
+        if len(data) <= room:
+            room -= len(data)
+            found.append(Picture(path.stem.replace("_", " "), uri=f"data:image/png;base64,{data}"))
+    return found
 
 
 def drawing(title: str, figure: Figure) -> Picture:

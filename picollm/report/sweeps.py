@@ -102,14 +102,14 @@ def drawings(sweep: Sweep) -> list[tuple[str, Figure]]:
     """
     shown = {cell["label"]: cell["variant"] or cell["label"] for cell in chosen(sweep)}
     style = {**figures.styles({name: {} for name in shown.values()}), **sweep.styles}
-    trained = sweep.task.trained if sweep.task else None
+    trained, unit = (sweep.task.trained, sweep.task.unit) if sweep.task else (None, "tokens")
     grid = list(sweep.config.get("grid") or {})
     result = [("losses over the grid", figures.sweep(grid, sweep.cells, sweep.styles))] if grid and sweep.cells else []
     if sweep.config.get("success") and (rated := succeeded.figure(sweep.cells, success(sweep))):
         result.append(("parameters against success", rated))
     for axis, rows in sweep.tables.items():
         lines = {name: [row for row in rows if row["label"] == label] for label, name in shown.items()}
-        result.append((f"by {axis}", figures.lengths(lines, figures.length_column(rows), trained=trained, style=style, x=axis)))
+        result.append((f"by {axis}", figures.lengths(lines, figures.length_column(rows), trained=trained, style=style, x=axis, unit=unit)))
     return result
 
 

@@ -59,7 +59,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
 
 def _rows(one: Judged) -> list[Row]:
     label = f"{one.claim.claim} [{one.claim.source}]{f' {one.remark[0].upper()}{one.remark[1:]}.' if one.remark else ''}"
-    return [Row(label, [one.verdict, *[""] * (len(HEAD) - 2)], kind="claim"), *(_row(outcome) for outcome in one.outcomes)]
+    return [Row(label, [one.verdict, *[""] * (len(HEAD) - 3), one.alone], kind="claim"), *(_row(outcome) for outcome in one.outcomes)]
 
 
 def _row(outcome: Outcome) -> Row:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from picollm.core.errors import UserError
 from picollm.core.files import write_json, write_text
 from picollm.core.statistics import summary
-from picollm.report import figures, pictures, sampling
+from picollm.report import figures, page, sampling
 from picollm.report.compare import compare
 from picollm.report.tables import NONE
 
@@ -356,7 +356,7 @@ def test_page_shows_configurations_commands_samples_pictures_sweeps_and_hashes(m
     assert "dvc repro train@softmax evaluate@softmax" in words
     assert "model.attention: linear" in words
     assert 'alt="maps of softmax"' in source
-    assert "maps more" not in words, "one picture an analysis; the others are in its folder"
+    assert 'href="interpret/softmax/maps_more.png">maps more<' in source, "one picture an analysis; the others are a click away"
     assert "What softmax does is 0.5." in words
     assert "And more." not in words, "that is in the run's own report"
     assert 'href="explore/kinds.html">softmax/seed0 and linear/seed0<' in source
@@ -494,8 +494,8 @@ def test_unknown_task_is_a_users_error(tmp_path: Path) -> None:
         compare(params, tmp_path)
 
 
-def test_pictures_beyond_the_limit_are_named_not_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "LIMIT", 0)
+def test_pictures_beyond_the_limit_are_linked_not_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "LIMIT", 0)
     source, _ = report(root)
     assert "data:image" not in source
-    assert "see interpret/softmax/maps.png" in checked(source).text
+    assert 'href="interpret/softmax/maps.png">maps<' in source
