@@ -19,7 +19,7 @@ def main(study: Study) -> None:
             tracking.show_first(task.name, metrics, parameters)
         if Path.cwd() == tracking.root():  # an experiment in a folder of its own changes no results of the checkout, and so no champion
             _register(task, study.budget)
-    print("report: plots/report.html   numbers: metrics/compare.json, `dvc metrics show`   runs: make ui")
+    print("report: plots/report.html   numbers: metrics/compare.json   runs: make ui")
 
 
 def _register(task: Task, budget: str) -> None:

@@ -27,7 +27,7 @@ def note(seconds: Mapping[str, float]) -> None:
     if not seconds:
         return
     now = round(time.time(), 1)
-    write_json(NOTES, {**_notes(), **{stage: {"seconds": round(value, 1), "ended": now} for stage, value in seconds.items()}})
+    write_json(NOTES, {**_notes(), **{stage: {"seconds": round(value, 3), "ended": now} for stage, value in seconds.items()}})
 
 
 def durations() -> dict[str, float]:

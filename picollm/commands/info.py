@@ -28,9 +28,7 @@ def overview() -> str:
         lines += [_line(run, metrics) for run, metrics in read_json(compared).items() if run != "claims"]
     else:
         lines.append("nothing has been compared yet: make study")
-    return "\n".join(
-        [*lines, "", "report   plots/report.html", "metrics  metrics/compare.json (dvc metrics show)", "times    plots/timing.html", "runs     make ui"]
-    )
+    return "\n".join([*lines, "", "report   plots/report.html", "metrics  metrics/compare.json", "times    plots/timing.html", "runs     make ui"])
 
 
 def _line(run: str, metrics: dict[str, float]) -> str:

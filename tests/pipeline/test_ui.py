@@ -193,16 +193,18 @@ def test_the_report_opens_without_a_network(built, page):
     assert page.wrong == page.said == []
 
     assert page.get_by_role("heading", level=1).all_inner_texts() == ["picollm: results"]
-    assert page.get_by_role("heading", level=2).all_inner_texts() == ["numbers numeric", "story text", "Sweeps", "Fingerprints"]
-    headings = page.get_by_role("heading", level=3).all_inner_texts()
-    assert {"Curves", "Samples", "Side by side", "Configurations", "rates"} <= set(headings)
+    assert page.get_by_role("heading", level=2).all_inner_texts() == ["The answer", "Numbers", "Text", "Runs", "Fingerprints"]
+    assert page.get_by_role("heading", level=3).all_inner_texts() == ["numbers numeric", "Sweeps", "story text"]
+    assert {"Samples", "More tables", "rates", "The numbers"} <= {text.strip() for text in page.locator("summary").all_text_contents()}
 
     widths = page.locator("img").evaluate_all("images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))")
-    drawn = page.locator("#sweeps svg").count()
+    drawn = page.locator('[id^="sweeps-"] figure svg').count()
     assert drawn >= 2  # losses over the grid of one sweep, excess by length of the other
-    assert len(widths) >= 7  # what interpretation drew
-    assert len(widths) + drawn >= 8
+    found = [json.loads(path.read_text()) for path in (built.path / "metrics/interpret").glob("*.json")]
+    draws = [any(file.endswith(".png") for file in entry.get("files", [])) for report_ in found for entry in report_.values()]
+    assert len(widths) == sum(draws) >= 4, "a picture of every analysis that draws"
     assert min(widths) > 100
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     curves = page.locator(".curves svg")
     assert curves.count() >= 4
     assert all(box["width"] > 100 and box["height"] > 100 for box in (curve.bounding_box() for curve in curves.all()))
