@@ -11,6 +11,7 @@ from picollm.core.files import read_json
 from picollm.loaded.folders import home_of, models_of, runs
 
 NAME, WIDTH = 23, 80  # columns of a run's name, and of a line
+FIRST = ("excess", "excess_bits_per_byte", "bits_per_byte")  # what runs are judged by
 
 
 def info(run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="one run in detail; without it, all", autocompletion=complete)] = None) -> None:
@@ -34,8 +35,8 @@ def overview() -> str:
 def _line(run: str, metrics: dict[str, float]) -> str:
     """As many metrics as fit, the first of them what the run is judged by."""
     line = f"{run:<{NAME}}"
-    for name, value in metrics.items():
-        more = f"{line}{'  ' if len(line) > NAME else ''}{name} {value:.4g}"
+    for name in sorted(metrics, key=lambda name: name not in FIRST):
+        more = f"{line}{'  ' if len(line) > NAME else ''}{name} {metrics[name]:.4g}"
         line = more if len(more) <= WIDTH else line
     return line
 
