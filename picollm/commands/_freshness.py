@@ -53,12 +53,13 @@ def states(stages: dict[str, Stage], params: dict[str, Any]) -> dict[str, State]
 
 
 def _changed(stage: Stage, locked: dict[str, Any], params: dict[str, Any], digests: "Digests") -> bool:
+    """What a stage has ceased to name does not count, as it does not for DVC."""
     known = {name: value for block in locked.get("params", {}).values() for name, value in block.items()}
-    if stage.command != locked["cmd"] or {name: _at(params, name) for name in stage.params} != known:
+    if stage.command != locked["cmd"] or any(name not in known or known[name] != _at(params, name) for name in stage.params):
         return True
     for paths, entries in ((stage.deps, locked.get("deps", [])), (stage.outs, locked.get("outs", []))):
         before = {entry["path"]: entry for entry in entries}
-        if set(paths) != set(before) or any(digests.differs(path, before[path]) for path in paths):
+        if any(path not in before or digests.differs(path, before[path]) for path in paths):
             return True
     return False
 

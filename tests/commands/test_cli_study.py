@@ -145,8 +145,10 @@ def test_status_says_what_a_rebuild_costs(project, command):
         ({"metrics/a.json": "{ }"}, {"check": "fresh", "make@a": "stale", "make@b": "fresh", "join": "behind"}),
         ({"code/__pycache__/y.pyc": ""}, {"check": "fresh", "make@a": "fresh", "make@b": "fresh", "join": "fresh"}),
         ({"code/more": ""}, {"check": "fresh", "make@a": "stale", "make@b": "stale", "join": "behind"}),
+        ({"dvc.yaml": PIPELINE.replace("[budget, ", "[")}, {"check": "fresh", "make@a": "fresh", "make@b": "fresh", "join": "fresh"}),
+        ({"dvc.yaml": PIPELINE.replace("[code, ", "[")}, {"check": "fresh", "make@a": "fresh", "make@b": "fresh", "join": "fresh"}),
     ],
-    ids=["a file", "a parameter", "a new entry", "a result", "a metric", "what DVC ignores", "a file more"],
+    ids=["a file", "a parameter", "a new entry", "a result", "a metric", "what DVC ignores", "a file more", "a parameter less", "a dependency less"],
 )
 def test_what_has_changed_is_what_dvc_says_has_changed(project, change, expected):
     for name, text in change.items():
