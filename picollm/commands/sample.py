@@ -106,13 +106,20 @@ def until(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
     held = ""
     for piece in pieces:
         held += piece
-        if places := [place for text in stop if (place := held.find(text)) >= 0]:
-            yield held[: min(places)]
+        first = _first(held, stop)
+        begun = next((place for place in range(len(held)) if any(text.startswith(held[place:]) for text in stop)), len(held))
+        if first < len(held) and first <= begun:
+            yield held[:first]
             return
-        back = next((size for size in range(min(len(held), max(map(len, stop), default=0)), 0, -1) if any(text.startswith(held[-size:]) for text in stop)), 0)
-        yield held[: len(held) - back]
-        held = held[len(held) - back :]
-    yield held
+        if first == len(held):  # else one that began before it may still come about
+            yield held[:begun]
+            held = held[begun:]
+    yield held[: _first(held, stop)]
+
+
+def _first(text: str, stop: Sequence[str]) -> int:
+    """Where the first of `stop` begins, the end where there is none."""
+    return min((place for string in stop if (place := text.find(string)) >= 0), default=len(text))
 
 
 def _ask(writer: Writer, seed: int, samples: int) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import picollm
@@ -40,6 +40,7 @@ def on_a_terminal(*words: str, typed: tuple[str, ...] = ()) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
+@example(["a", "b", "a"], ["b", "aba"])  # the second begins before the first, and ends after it
 @given(st.lists(st.text("ab", max_size=4), max_size=8), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
 def test_pieces_end_before_the_first_stop_wherever_it_is_cut(pieces, stop):
     whole = "".join(pieces)
