@@ -20,8 +20,8 @@ def answer(tasks: Sequence[Task], found: Sequence[Sweep]) -> list[tuple[str, str
     """[(task or group of variants, a sentence)]: what matters most of each, of tasks with a floor first where there are too many."""
     said = [(task, line) for task in tasks if (line := _first(task))]
     swept = [(f"variants of {group}", line) for group, line in _solved(found)]
-    kept = sorted(said, key=lambda one: one[0].primary == "bits_per_byte")[: max(0, LINES - len(swept))]
-    return [*((task.name, line) for task, line in said if any(task is other for other, _ in kept)), *swept]
+    kept = {task.name for task, _ in sorted(said, key=lambda one: one[0].primary == "bits_per_byte")[: max(0, LINES - len(swept))]}
+    return [*((task.name, line) for task, line in said if task.name in kept), *swept]
 
 
 def sentences(task: Task, swept: Sequence[Sweep] = ()) -> list[str]:

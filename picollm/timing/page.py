@@ -76,8 +76,7 @@ def _variants(study: Study, sweep: Sweep) -> dict[str, Any] | None:
 
 
 def _scatter(sweep: Sweep, points: Sequence[Point], label: str, x: Sequence[float], y: str) -> Figure:
-    settings: Any = figures.SETTINGS
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
         for point, at in zip(points, x, strict=True):
@@ -127,8 +126,7 @@ def _course(task: Task, found: Sequence[Training]) -> Figure:
     if rate:
         scale, unit = rate / math.log(2), "bits per byte"
     looks = {run.name: run.style for run in task.runs}
-    settings: Any = figures.SETTINGS
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
         for one in found:
@@ -148,8 +146,7 @@ def _speed(task: Task, found: Sequence[Training]) -> Figure:
     """A bar a run: the mean over its seeds."""
     looks = {run.name: run.style for run in task.runs}
     shown = [one for one in found if one.seeds]
-    settings: Any = figures.SETTINGS
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(figures.SETTINGS):
         figure = Figure(figsize=(4.6, 0.8 + 0.32 * len(shown)), layout="constrained")
         axes = figure.subplots()
         means = [sum(seed.tokens_per_second for seed in one.seeds) / len(one.seeds) for one in shown]
