@@ -69,6 +69,6 @@ prune: $(READY)  ## give back the space of results that nothing in the checkout 
 	rm -rf .resume .smoke
 
 clean:  ## remove everything that can be rebuilt: environment, data, cache, MLflow's store
-	rm -rf $(VENV) $(LENS) site .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/checked.json
+	rm -rf $(VENV) $(LENS) site .smoke .resume .dvc/cache .dvc/tmp mlflow.db mlflow.db.lock data/raw data/tokens data/checkpoints data/plans
 	find mlruns -mindepth 1 ! -name .gitkeep -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

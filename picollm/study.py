@@ -52,7 +52,8 @@ class Study:
                 raise UserError(f"{name}.{entry}: a name is text of letters, digits, _ and -; choose another")
         return {entry: at_budget(block, self.budget, f"{name}.{entry}") for entry, block in section.items()}
 
-    def _entry(self, section: str, name: str) -> dict[str, Any]:
+    def entry(self, section: str, name: str) -> dict[str, Any]:
+        """A named block as it is written, at the budget. Raises UserError where there is none."""
         entries = self.params[section]
         if name not in entries:
             raise UserError(f"{section}.{name}: no such entry {did_you_mean(name, entries)}")
@@ -63,14 +64,14 @@ class Study:
 
     def task(self, name: str) -> tuple[Any, Any]:
         """The module of the task's kind (generate, tokenize, ...) and its configuration."""
-        return self._task(self._entry("tasks", name), f"tasks.{name}")
+        return self._task(self.entry("tasks", name), f"tasks.{name}")
 
     def _task(self, block: dict[str, Any], path: str) -> tuple[Any, Any]:
         module = registry.load("tasks", block.get("kind"), f"{path}.kind")
         return module, parse(module.Config, block, path)
 
     def run(self, name: str) -> Run:
-        return self._checked(parse(Run, self._entry("runs", name), f"runs.{name}"), f"runs.{name}")
+        return self._checked(parse(Run, self.entry("runs", name), f"runs.{name}"), f"runs.{name}")
 
     def _checked(self, run: Run, path: str) -> Run:
         """The model's block against the model's own Config, and the task's name against the tasks."""
@@ -84,7 +85,7 @@ class Study:
 
     def variants(self, group: str) -> dict[str, dict[str, Any]]:
         """The `model:` blocks of a group, each checked against its model's Config."""
-        blocks = self._entry("variants", group)
+        blocks = self.entry("variants", group)
         if not blocks:
             raise UserError(f"variants.{group}: is empty; give it complete model blocks, such as softmax: {{kind: transformer, attention: softmax}}")
         for name, block in blocks.items():
@@ -99,7 +100,7 @@ class Study:
     def sweep(self, name: str) -> tuple[Sweep, list[Cell]]:
         """The sweep and its cells, variant by variant."""
         path = f"sweeps.{name}"
-        sweep = parse(Sweep, self._entry("sweeps", name), path)
+        sweep = parse(Sweep, self.entry("sweeps", name), path)
         bases = self._variant_bases(sweep, path) if sweep.group else {None: self._run_base(sweep, path)}
         short = {dotted: dotted.split(".")[-1] for dotted in sweep.grid}
         if len(set(short.values())) < len(short):
@@ -116,7 +117,7 @@ class Study:
                             block = _with(block, dotted.split("."), value, f"{where}.{dotted}")
                     run = self._checked(parse(Run, block, where), where)
                     if task:
-                        task = {**self._entry("tasks", sweep.task), **task}
+                        task = {**self.entry("tasks", sweep.task), **task}
                         self._task(task, f"{where}.task")
                 except UserError as error:
                     if variant is None:
@@ -130,7 +131,7 @@ class Study:
     def _run_base(self, sweep: Sweep, path: str) -> dict[str, Any]:
         name = sweep.base.partition(".")[2]
         self._known("runs", name, f"{path}.base")
-        base = self._entry("runs", name)
+        base = self.entry("runs", name)
         if sweep.task != base.get("task"):
             raise UserError(f"{path}.task: is {sweep.task!r}, but its run {name} is trained on {base.get('task')!r}; write that")
         return base
@@ -153,7 +154,7 @@ class Study:
     def pair(self, name: str) -> Pair:
         """Raises UserError for runs that there are not, or that are not trained on the same task."""
         path = f"pairs.{name}"
-        pair = parse(Pair, self._entry("pairs", name), path)
+        pair = parse(Pair, self.entry("pairs", name), path)
         runs = {side: checkpoint.partition("/")[0] for side, checkpoint in (("left", pair.left), ("right", pair.right))}
         for side, run in runs.items():
             self._known("runs", run, f"{path}.{side}")

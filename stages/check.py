@@ -1,15 +1,9 @@
-"""check: all parameters, at every budget, before any other stage does any work.
+"""check: all parameters, at every budget, before any other stage does any work; then the plan of each, on which it depends."""
 
-Its output never changes, so that a changed parameter is checked but restarts only what depends on it.
-"""
-
-from pathlib import Path
-
-from picollm import study
+from picollm import plans, study
 from picollm.analysis._options import Options
 from picollm.core import devices
 from picollm.core.config import BUDGETS, parse
-from picollm.core.files import write_json
 from picollm.generation.samples import Samples
 
 
@@ -20,4 +14,4 @@ def main(params: study.Study) -> None:
         at_budget.check()
         parse(Options, at_budget.params["interpret"], "interpret")
         parse(Samples, at_budget.params["samples"], "samples")
-    write_json(Path("data/checked.json"), {"format": 1})
+    plans.write(params)

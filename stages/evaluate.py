@@ -8,7 +8,7 @@ from typing import Any
 from picollm import tracking
 from picollm.core import devices, registry
 from picollm.core.config import parse
-from picollm.core.files import write_csv, write_json
+from picollm.core.files import write_csv, write_json, write_record
 from picollm.core.parallel import share, workers
 from picollm.core.tokens import TokenFolder, open_tokens
 from picollm.generation import measured
@@ -57,7 +57,7 @@ def main(study: Study, name: str) -> None:
     common = {"run": name, "task": task, "kind": tokens.header["kind"], "budget": study.budget}
     by_seed = {str(seed): {key: value for key, value in result.items() if key != "positions"} for seed, result in seeds.items()}  # they are a table
     told = {"samples": measured.summaries(texts)} if texts else {}
-    write_json(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **told})
+    write_record(Path(f"metrics/evaluate/{name}.json"), {**common, "summary": summary, "seeds": by_seed, **told})
     if seeds:
         tracking.child(name, task, "evaluate", read_config(checkpoints / "seed0")["fingerprint"], {key: value["mean"] for key, value in summary.items()}, plots)
 

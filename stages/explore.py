@@ -6,7 +6,7 @@ from picollm.analysis._options import Options
 from picollm.analysis._result import Skip, Subject
 from picollm.core import devices
 from picollm.core.config import parse
-from picollm.core.files import write_json, write_text
+from picollm.core.files import write_record, write_text
 from picollm.core.tokens import open_tokens
 from picollm.explorer import roles
 from picollm.explorer.build import html
@@ -27,5 +27,5 @@ def main(study: Study, name: str) -> None:
         subject = Subject(load_model(folder).to(device), open_tokens(Path("data/tokens") / task), Path("data/raw") / task, options, folder)
         sides.append(Side(checkpoint, subject, roles.read(Path("plots/interpret") / run, folder)))
     alike = likeness(*(side.subject for side in sides))
-    write_json(Path(f"metrics/explore/{name}.json"), {"skipped": alike.reason} if isinstance(alike, Skip) else {"cka": alike})
+    write_record(Path(f"metrics/explore/{name}.json"), {"skipped": alike.reason} if isinstance(alike, Skip) else {"cka": alike})
     write_text(Path(f"plots/explore/{name}.html"), html(collect(name, sides, alike)))

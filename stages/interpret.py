@@ -9,7 +9,7 @@ from picollm.analysis._result import Subject
 from picollm.analysis._runner import run_all, text_report
 from picollm.core import devices
 from picollm.core.config import parse
-from picollm.core.files import write_json, write_text
+from picollm.core.files import write_record, write_text
 from picollm.core.tokens import open_tokens
 from picollm.study import Study
 from picollm.training.checkpoints import load_model, read_config, seeds_of
@@ -29,6 +29,6 @@ def main(study: Study, name: str) -> None:
         subject = Subject(model, tokens, Path("data/raw") / task, options, folder, tuple(seeds.values()))
         report = run_all(subject, plots, tracking.root() / ".resume" / "interpret" / name)
         write_text(plots / "report.md", text_report(name, report))
-    write_json(Path(f"metrics/interpret/{name}.json"), report)
+    write_record(Path(f"metrics/interpret/{name}.json"), report)
     if report:
         tracking.child(name, task, "interpret", read_config(folder)["fingerprint"], {}, plots)

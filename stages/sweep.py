@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from picollm.core.files import write_json
+from picollm.core.files import write_record
 from picollm.core.tokens import open_tokens
 from picollm.study import Study
 
@@ -16,7 +16,7 @@ def main(study: Study, name: str) -> None:
     tokens = open_tokens(Path("data/tokens") / sweep.task)
     facts = {"base": sweep.base, "task": sweep.task, "kind": tokens.header["kind"], "budget": study.budget}
     with _cells(study, name, plots) as cells:
-        write_json(Path(f"metrics/sweep/{name}.json"), {**facts, "cells": cells})
+        write_record(Path(f"metrics/sweep/{name}.json"), {**facts, "cells": cells})
 
 
 def _cells(study: Study, name: str, plots: Path) -> AbstractContextManager[list[dict[str, Any]]]:

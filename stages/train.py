@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from picollm import tracking
 from picollm.core import devices
-from picollm.core.files import write_csv, write_json
+from picollm.core.files import write_csv, write_json, write_record
 from picollm.core.fingerprint import fingerprint
 from picollm.core.parallel import share, workers
 from picollm.core.statistics import summary
@@ -39,7 +39,7 @@ def main(study: Study, name: str) -> None:
     write_json(out / "run.json", {"run": name, "seeds": sorted(results)})
     rows = [{"seed": seed, **row} for seed, result in results.items() for row in result["rows"]]
     write_csv(Path(f"plots/train/{name}.csv"), CURVES, rows)
-    write_json(Path(f"metrics/train/{name}.json"), metrics(study, run, name, results))
+    write_record(Path(f"metrics/train/{name}.json"), metrics(study, run, name, results))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import psutil
 
+from picollm import plans
 from picollm.commands._graph import Stage, needs
 from picollm.core.config import read
 from picollm.core.errors import UserError
 from picollm.core.files import read_json
+from picollm.study import Study
 
 LOCK, IGNORED, LOCKS = Path("dvc.lock"), Path(".dvcignore"), Path(".dvc/tmp/rwlock")
 RESUME = Path(".resume")
@@ -35,6 +37,8 @@ def states(stages: dict[str, Stage], params: dict[str, Any]) -> dict[str, State]
     """{stage: its state}."""
     locked: dict[str, Any] = read(LOCK)["stages"] if LOCK.exists() else {}
     digests, running, begun = Digests(), _running(stages), _begun()
+    if any(Path(dep).is_relative_to(plans.FOLDER) for stage in stages.values() for dep in stage.deps):
+        digests.known |= {path: _md5(text.encode()) for path, text in plans.texts(Study(params))}
     found: dict[str, State] = {}
     for name, stage in stages.items():
         if name in running:
@@ -90,11 +94,15 @@ class Digests:
     def _folder(self, folder: Path) -> str:
         files = [path for path in folder.rglob("*") if path.is_file() and not self._ignores(path.relative_to(folder))]
         entries = sorted(({"md5": self.of(path), "relpath": path.relative_to(folder).as_posix()} for path in files), key=lambda entry: str(entry["relpath"]))
-        return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+        return _md5(json.dumps(entries, sort_keys=True).encode()) + ".dir"
 
     def _ignores(self, path: Path) -> bool:
         """By the names in .dvcignore; patterns with folders in them are not understood, and none is there."""
         return any(fnmatch(part, pattern) for part in path.parts for pattern in self.ignored)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _file(path: Path) -> str:

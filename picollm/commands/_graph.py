@@ -11,9 +11,10 @@ from typing import Any
 
 from picollm.core.config import read
 from picollm.core.errors import UserError
+from picollm.plans import FOLDER
 
 PIPELINE = Path("dvc.yaml")
-ALWAYS_THE_SAME = {"data/checked.json"}  # what the check writes, if it writes: it never restarts what comes after
+FORESEEN = {str(FOLDER)}  # what the check will write is known before it runs
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _filled(text: str, values: dict[str, Any]) -> str:
 
 def needs(stages: Iterable[Stage]) -> dict[str, set[str]]:
     """{name: the stages whose results it reads, and that can change them}."""
-    makers = {out: stage.name for stage in stages for out in stage.outs if out not in ALWAYS_THE_SAME}
+    makers = {out: stage.name for stage in stages for out in stage.outs if out not in FORESEEN}
     return {stage.name: {makers[out] for dep in stage.deps for out in makers if _overlap(dep, out)} for stage in stages}
 
 

@@ -7,7 +7,7 @@ import typer
 
 from picollm.commands._options import complete
 from picollm.core.errors import UserError, did_you_mean
-from picollm.core.files import read_json
+from picollm.core.files import read_json, read_record
 from picollm.loaded.folders import home_of, models_of, runs
 
 NAME, WIDTH = 23, 80  # columns of a run's name, and of a line
@@ -49,7 +49,7 @@ def _details(run: str) -> str:
         if not path.exists():
             lines.append(f"  {title}: not yet; run `dvc repro {'train' if title == 'training' else 'evaluate'}@{run}`")
             continue
-        result = read_json(path)
+        result = read_record(path)
         if title == "training":
             lines.append(f"  task {result['task']}, budget {result['budget']}, {result['parameters']:,} parameters, {result['steps']} steps")
         for name, value in result["summary"].items():

@@ -60,6 +60,20 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: is not JSON ({error}); remove it and run the stage that makes it again") from error
 
 
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """All that a stage measured, as a list of one entry, which DVC passes over: else every number of every stage is a column of `dvc exp show`."""
+    write_json(path, [value])
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` wrote; empty where nothing was. A file of before, without the list, is read alike."""
+    found: Any = read_json(path) if path.exists() else {}
+    record = found[0] if isinstance(found, list) and len(found) == 1 else found
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: is no record of a stage; remove it and run the stage that makes it again")
+    return record
+
+
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ All numbers are read from what the stages left for the run. Where that belongs t
 fingerprint tells, or is not there, the card says so and claims nothing.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from picollm import __version__
 from picollm.core import registry
-from picollm.core.config import PARAMS, at_budget, read
-from picollm.core.files import read_json
+from picollm.core.files import read_record
 from picollm.core.tokens import open_tokens
 from picollm.models import Model
 from picollm.report.collect import flat
@@ -86,7 +84,7 @@ def of(model: Model, facts: dict[str, Any], root: Path) -> ModelCard:
 
 def _known(facts: dict[str, Any], root: Path) -> Known:
     paths = [root / "metrics" / stage / f"{facts.get('run')}.json" for stage in ("train", "evaluate")]
-    train, evaluation = (read_json(path) if path.exists() else {} for path in paths)
+    train, evaluation = map(read_record, paths)
     same = "fingerprint" in facts and train.get("fingerprints", {}).get(str(facts.get("seed"))) == facts["fingerprint"]
     return Known(facts, train if same else {}, evaluation if same else {}, root)
 
@@ -109,26 +107,11 @@ def _data(known: Known) -> list[str]:
 
 def _recipe(known: Known) -> list[str]:
     facts, train = known.facts, known.train
+    settings = _settings({part: facts[part] for part in ("model", "training") if part in facts})
     if not train:
-        return [_settings({"model": facts["model"]}), "How it was trained is not at hand: there are no metrics of this very training."]
-    training = _run_block(known).get("training")
+        return [settings, "How long it was trained is not at hand: there are no metrics of this very training."]
     numbers = f"{train['steps']:,} steps, {train['tokens']:,} tokens, budget `{train['budget']}`."
-    return [
-        _settings({"model": facts["model"], **({"training": training} if training else {})}),
-        f"{numbers} Fingerprint of parameters, data and code: `{facts['fingerprint']}`.",
-    ]
-
-
-def _run_block(known: Known) -> dict[str, Any]:
-    """The run's parameters as DVC recorded them with the metrics of this training; params.yaml may have changed since. Empty without that record."""
-    run, lock = known.facts["run"], known.root / "dvc.lock"
-    stage = read(lock)["stages"].get(f"train@{run}", {}) if lock.exists() else {}
-    metrics = f"metrics/train/{run}.json"
-    digest = hashlib.md5((known.root / metrics).read_bytes(), usedforsecurity=False).hexdigest()
-    if not any(out["path"] == metrics and out.get("md5") == digest for out in stage.get("outs", [])):
-        return {}
-    block: dict[str, Any] = at_budget(stage["params"][str(PARAMS)][f"runs.{run}"], known.train["budget"], f"runs.{run}")
-    return block
+    return [settings, f"{numbers} Fingerprint of parameters, data and code: `{facts['fingerprint']}`."]
 
 
 def _results(known: Known) -> list[str]:

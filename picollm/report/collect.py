@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from picollm.core.errors import UserError, did_you_mean
-from picollm.core.files import read_json
+from picollm.core.files import read_json, read_record
 from picollm.core.statistics import Summary, summary
 from picollm.report import figures
 from picollm.report.figures import Rows, Style
@@ -137,7 +137,7 @@ def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]
     """The tasks of params.yaml with their runs, and its sweeps, in its order."""
     metrics, plots = root / "metrics", root / "plots"
     tasks = {
-        name: Task(name, config, _json(metrics / "generate" / f"{name}.json"), _json(metrics / "tokenize" / f"{name}.json"))
+        name: Task(name, config, read_record(metrics / "generate" / f"{name}.json"), read_record(metrics / "tokenize" / f"{name}.json"))
         for name, config in (params.get("tasks") or {}).items()
     }
     runs = params.get("runs") or {}
@@ -148,7 +148,7 @@ def collect(params: dict[str, Any], root: Path) -> tuple[list[Task], list[Sweep]
         tasks[config["task"]].runs.append(_run(name, config, styles[name], root, str(params.get("budget"))))
     sweeps = []
     for name, config in (params.get("sweeps") or {}).items():
-        result = {} if config.get("seeds") == 0 else _json(metrics / "sweep" / f"{name}.json")  # files from a budget that had it do not count
+        result = {} if config.get("seeds") == 0 else read_record(metrics / "sweep" / f"{name}.json")  # files from a budget that had it do not count
         over = {path.stem: _csv(path) for path in sorted((plots / "sweep" / name).glob("*.csv"))} if result else {}
         sweeps.append(Sweep(name, config, result, over, tasks.get(config.get("task"))))
     looks = {group: _looks(blocks, [sweep for sweep in sweeps if sweep.group == group]) for group, blocks in (params.get("variants") or {}).items()}
@@ -221,7 +221,7 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
     if config.get("seeds") == 0:  # files from a budget that had it do not count
         return Run(name, config, style, missing=f"not part of budget {budget}")
     metrics, plots = root / "metrics", root / "plots"
-    train, evaluation = _json(metrics / "train" / f"{name}.json"), _json(metrics / "evaluate" / f"{name}.json")
+    train, evaluation = read_record(metrics / "train" / f"{name}.json"), read_record(metrics / "evaluate" / f"{name}.json")
     return Run(
         name,
         config,
@@ -229,7 +229,7 @@ def _run(name: str, config: dict[str, Any], style: Style, root: Path, budget: st
         missing=_missing(train, evaluation, budget),
         train=train,
         evaluation=evaluation,
-        interpret=_json(metrics / "interpret" / f"{name}.json"),
+        interpret=read_record(metrics / "interpret" / f"{name}.json"),
         curve=_csv(plots / "train" / f"{name}.csv"),
         lengths=_csv(plots / "evaluate" / name / "length.csv"),
         pairs=_csv(plots / "evaluate" / name / "pairs.csv"),

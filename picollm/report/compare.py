@@ -47,6 +47,8 @@ def headlines(tasks: Sequence[Task], sweeps: Sequence[Sweep] = ()) -> dict[str, 
             first = [name for name in (task.primary, "validation_loss") if run.summary.get(name)][:1]  # one that was only trained has the latter
             names = [*first, *right, *(f"{LONGER}{length}" for length in longer(run)[-1:])]
             means = {name: run.summary[name]["mean"] for name in names}
+            if "value" in (labelled := run.interpret.get("head_roles", {}).get("metrics", {}).get("labelled", {})):
+                means["heads_labelled"] = labelled["value"]
             if means:
                 result[run.name] = means
     return result

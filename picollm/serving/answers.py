@@ -13,7 +13,7 @@ from typing import Any
 from picollm import models
 from picollm.core.config import STRICT, parse
 from picollm.core.errors import UserError, did_you_mean
-from picollm.core.files import read_json
+from picollm.core.files import read_record
 from picollm.generation.sampling import Sampling
 from picollm.loaded import floors
 from picollm.loaded.folders import folder_of, home_of, models_of, trained
@@ -160,8 +160,7 @@ def _refusal(ask: Callable[[], Any]) -> str | None:
 
 def _floor(task: str | None) -> Answer | None:
     """The least that any model can spend on the task's test set, on average: {"bits", "of"}."""
-    path = Path(f"metrics/generate/{task}.json")
-    metrics = read_json(path) if path.exists() else {}
+    metrics = read_record(Path(f"metrics/generate/{task}.json"))
     if "floor" in metrics:
         return {"bits": metrics["floor"]["loss"] / math.log(2), "of": "term"}
     bits = metrics.get("splits", {}).get("test", {}).get("floor_bits_per_byte")

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from picollm.core.files import read_json, write_text
+from picollm.core.files import read_record, write_text
 from picollm.tracking.store import experiment_of, open_store, store_uri
 
 
@@ -120,7 +120,7 @@ def child(name: str, task: str, stage: str, fingerprint: str, metrics: Mapping[s
 
 def _found(report: Path) -> dict[str, float]:
     """{"logit_lens/depth": value} of what every analysis estimated; intervals and nulls are in the report beside the figures."""
-    analyses = read_json(report).items() if report.exists() else ()
+    analyses = read_record(report).items()
     return {f"{analysis}/{metric}": estimate["value"] for analysis, entry in analyses for metric, estimate in entry.get("metrics", {}).items()}
 
 

@@ -1,5 +1,6 @@
 """One seed of a run, from nothing to a checkpoint, in a folder that survives a kill."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def train_seed(
         "kind": tokens.header["kind"],
         "seed": seed,
         "model": run.model,
+        "training": asdict(run.training),
         "context": run.training.context,
         "tokenizer": tokens.header["tokenizer"],
         "targets": bool(tokens.header.get("targets")),  # of the task's own: the model says something about its tokens, and does not go on with them

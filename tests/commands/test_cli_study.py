@@ -25,13 +25,13 @@ from picollm.core.files import write_json
 ROOT = Path(__file__).parents[2]
 PIPELINE = """\
 stages:
-  check: {cmd: "echo {} > data/checked.json", deps: [params.yaml], outs: [data/checked.json]}
+  check: {cmd: "mkdir -p data/plans; echo {} > data/plans/same", deps: [params.yaml], outs: [data/plans]}
   make:
     foreach: ${tasks}
     do:
       cmd: sh ${item.program.name}.sh ${key}
       params: [budget, "tasks.${key}"]
-      deps: [code, "${item.program.name}.sh", data/checked.json]
+      deps: [code, "${item.program.name}.sh", data/plans]
       outs: ["out/${key}"]
       metrics: ["metrics/${key}.json": {cache: false}]
   join:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picollm.core.files import read_json
+from picollm.core.files import read_record
 from tests.documents.blocks import DOCUMENTS, ROOT
 
 ROW = re.compile(r"^(\| .+? \| )(-?[\d,]+(?:\.(\d+))?)( %)?( \| `(metrics/[^`]+)`: `([^`]+)` \|)$", re.MULTILINE)
@@ -31,7 +31,7 @@ class Figure:
 
 
 def found(file: str, keys: str) -> float:
-    value: Any = read_json(ROOT / file)
+    value: Any = read_record(ROOT / file)
     for key in keys.split("/"):
         name, equals, wanted = key.partition("=")
         value = next(entry for entry in value if entry[name] == wanted) if equals else value[key]

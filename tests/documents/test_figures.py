@@ -1,9 +1,8 @@
 """The figures that documents quote are those of the committed metrics."""
 
-import json
-
 import pytest
 
+from picollm.core.files import read_record
 from tests.documents.blocks import DOCUMENTS
 from tests.documents.figures import ROOT, figures, found, renew
 
@@ -33,6 +32,6 @@ def test_figures_are_written_anew(tmp_path):
 
 
 def test_entries_of_lists_are_found_by_a_name():
-    cells = json.loads((ROOT / "metrics/sweep/parity_attention.json").read_text())["cells"]
+    cells = read_record(ROOT / "metrics/sweep/parity_attention.json")["cells"]
     gru = next(cell for cell in cells if cell["label"] == "gru")
     assert found("metrics/sweep/parity_attention.json", "cells/label=gru/parameters") == gru["parameters"]

@@ -34,8 +34,9 @@ def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(3)
     tokenizer = {"kind": "integers", "pad": 11, "addition": asdict(TASK)}
     facts = {"model": BLOCK, "tokenizer": tokenizer, "fingerprint": MARK, "targets": True, "whole": False, "run": "tiny", "seed": 1, "task": "sums"}
+    facts |= {"kind": "addition", "training": {"steps": 1234, "lr": 0.125, "epochs": None}}
     folder = tmp_path / "data" / "checkpoints" / "tiny" / "seed1"
-    save_model(folder, models.build(BLOCK, 12, "model"), {**facts, "kind": "addition"})
+    save_model(folder, models.build(BLOCK, 12, "model"), facts)
     return folder
 
 
@@ -129,16 +130,6 @@ def measured(root: Path, fingerprint: str = MARK, holds: bool = True) -> None:
     write_header(root / "data/tokens/sums", kind="addition", vocab_size=12, tokenizer={}, splits=splits)
 
 
-def record(root: Path) -> None:
-    """dvc.lock as DVC would have written it with these metrics."""
-    import hashlib
-
-    digest = hashlib.md5((root / "metrics/train/tiny.json").read_bytes(), usedforsecurity=False).hexdigest()
-    block = {"model": BLOCK, "training": {"steps": {"smoke": 1234, "study": 9}, "lr": 0.125}}
-    stage = {"params": {"params.yaml": {"runs.tiny": block}}, "outs": [{"path": "metrics/train/tiny.json", "md5": digest}]}
-    write_json(root / "dvc.lock", {"schema": "2.0", "stages": {"train@tiny": stage}})
-
-
 def card(checkpoint: Path, root: Path) -> ModelCard:
     shared = SharedModel.from_pretrained(checkpoint)
     shared.root = root
@@ -147,7 +138,6 @@ def card(checkpoint: Path, root: Path) -> ModelCard:
 
 def test_the_card_says_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
     measured(tmp_path)
-    record(tmp_path)
     found = card(checkpoint, tmp_path)
     assert (found.data.license, found.data.library_name, found.data.tags) == ("mit", "picollm", ["picollm", "addition", "transformer"])
     assert found.data.model_name == "tiny, seed 1"
@@ -157,6 +147,7 @@ def test_the_card_says_what_was_measured(checkpoint: Path, tmp_path: Path) -> No
     assert "Of this model's, 3 of 4 held-out sums are right" in found.text
     assert "| `training.lr` | 0.125 |" in found.text
     assert "| `training.steps` | 1234 |" in found.text
+    assert "training.epochs" not in found.text, "what does not apply"
     assert "1,234 steps, 99,000 tokens, budget `smoke`" in found.text
     assert MARK in found.text
     assert "Certificate: 3,025 cases that decide all 10,000 ordered pairs, 0 failures, smallest margin of a right token 0.2500 logits" in found.text
@@ -176,23 +167,13 @@ def test_a_proof_that_does_not_hold_is_said_to_fail(checkpoint: Path, tmp_path: 
 def test_the_card_claims_nothing_of_another_training(checkpoint: Path, tmp_path: Path) -> None:
     bare = card(checkpoint, tmp_path)
     measured(tmp_path, fingerprint="another")
-    record(tmp_path)
     for found in (bare, card(checkpoint, tmp_path)):
         assert "Not measured, or not of this very training." in found.text
         assert "no metrics of this very training" in found.text
         assert "None: all pairs were not gone through" in found.text
-        assert "training.lr" not in found.text
+        assert "| `training.lr` | 0.125 |" in found.text, "it stands beside the weights"
+        assert "1,234 steps" not in found.text
         assert found.data.eval_results is None
-
-
-def test_a_record_of_other_metrics_gives_no_recipe(checkpoint: Path, tmp_path: Path) -> None:
-    measured(tmp_path)
-    record(tmp_path)
-    assert "training.lr" in card(checkpoint, tmp_path).text
-    lock = json.loads((tmp_path / "dvc.lock").read_text())
-    lock["stages"]["train@tiny"]["outs"][0]["md5"] = "0" * 32
-    write_json(tmp_path / "dvc.lock", lock)
-    assert "training.lr" not in card(checkpoint, tmp_path).text
 
 
 def test_importing_picollm_does_not_import_what_sharing_needs() -> None:

@@ -16,6 +16,7 @@ from picollm import cli, load, models
 from picollm.core import registry
 from picollm.core.config import parse, read
 from picollm.core.errors import exit_on_user_error
+from picollm.core.files import read_record
 from picollm.core.tokens import open_tokens
 from picollm.generation.samples import Samples, sample_all
 from picollm.study import Study
@@ -270,7 +271,7 @@ def test_a_mistake_at_another_budget_is_found_too(study, refusal):
 def test_what_is_no_mistake_passes(study, old, new):
     edit((old, new), *([("base: runs.softmax", "base: runs.study")] if "study" in new else []))
     stage(check)()
-    assert json.loads(Path("data/checked.json").read_text()) == {"format": 1}
+    assert json.loads(Path("data/plans/generate/story.json").read_text())["parameters"]["budget"] == "study"
 
 
 # Corpora and tokens
@@ -313,7 +314,7 @@ def test_a_folder_skips_its_empty_files_and_names_one_that_is_no_text(study, ref
         (folder / f"{n}.txt").write_text(f"The hare {n}" * (n > 0))
     edit(("source: corpus.txt", "source: texts"))
     stage(generate, "story")()
-    metrics = json.loads(Path("metrics/generate/story.json").read_text())
+    metrics = read_record(Path("metrics/generate/story.json"))
     assert metrics["empty_documents"] == 1
     assert sum(split["documents"] for split in metrics["splits"].values()) == 29
     (folder / "7.txt").write_bytes(b"The h\xe4re")

@@ -1,6 +1,7 @@
 """What the graph runs, and when: the right stages after a change, none after none, each with honest dependencies."""
 
 import json
+import sys
 
 from ruamel.yaml import YAML
 
@@ -18,8 +19,12 @@ def edit(checkout, path: str, old: str, new: str) -> None:
 
 
 def stale(checkout) -> set[str]:
-    """What would run for certain; what follows only if those outputs change is not among it."""
-    return checkout.stages(checkout.run("dvc", "repro", "--dry").stdout)
+    """What would run for certain; what follows only if those outputs change is not among it. The check goes first: what it writes says the rest."""
+    foreseen = json.loads(checkout.run(sys.executable, "-m", "picollm", "status", "--json").stdout)["stages"]
+    checkout.run(sys.executable, "-m", "stages", "check")
+    found = checkout.stages(checkout.run("dvc", "repro", "--dry").stdout)
+    assert {name for name, stage in foreseen.items() if stage["state"] == "stale"} == found, "status knows it before the check has run"
+    return found
 
 
 def test_one_command_builds_everything(built):
@@ -70,13 +75,40 @@ def test_a_new_model_restarts_no_training(checkout):
     assert not {stage for stage in stale(checkout) if stage.startswith(("train", "evaluate", "interpret"))}
 
 
+def planned(checkout, path: str) -> dict[str, str]:
+    """The code that a dependency names, if it is a plan."""
+    return json.loads((checkout.path / path).read_text())["code"] if path.startswith("data/plans/") else {}
+
+
+def test_what_a_plan_names_is_there_and_restarts_the_check(built):
+    """Else a plan would be written no more when its code changes."""
+    watched = {dep["path"] for dep in YAML(typ="safe").load((built.path / "dvc.lock").read_text())["stages"]["check"]["deps"]}
+    plans = [path.relative_to(built.path).as_posix() for path in (built.path / "data/plans").rglob("*.json")]
+    assert len(plans) == 16
+    for path in {path for plan in plans for path in planned(built, plan)}:
+        assert (built.path / path).exists(), path
+        assert any(f"{path}/".startswith(f"{folder}/") for folder in watched), path
+
+
+def test_values_of_other_budgets_and_variants_left_out_restart_nothing(checkout):
+    edit(checkout, "params.yaml", "full: 1, paper: 1}", "full: 2, paper: 3}")
+    edit(
+        checkout,
+        "params.yaml",
+        "    softmax: {kind: transformer, attention: softmax, n_layer: 1",
+        "    more: {kind: lstm, d_model: 16}\n    softmax: {kind: transformer, attention: softmax, n_layer: 1",
+    )
+    edit(checkout, "params.yaml", "  kinds:\n    base: variants.kinds\n", "  kinds:\n    base: variants.kinds\n    only: [softmax, linear]\n")
+    assert stale(checkout) == names("check", "sweep@kinds", "compare")
+
+
 def test_every_imported_module_is_a_dependency(built):
     """Tracking and report modules aside: they watch results, they do not make them. `compare` is the report."""
     lock = YAML(typ="safe").load((built.path / "dvc.lock").read_text())["stages"]
     seen = {path.stem: json.loads(path.read_text()) for path in built.imports.glob("*.json")}
     assert set(seen) == set(lock)
     for stage, files in seen.items():
-        declared = [dep["path"] for dep in lock[stage]["deps"]]
+        declared = [path for dep in lock[stage]["deps"] for path in (dep["path"], *planned(built, dep["path"]))]
         unaware = ("picollm/tracking/", *([] if stage == "compare" else ["picollm/report/"]))
         empty = {file for file in files if file.endswith("__init__.py") and "def " not in (built.path / file).read_text()}
         covered = {file for file in files if any(f"{file}/".startswith(f"{dep}/") for dep in declared)}

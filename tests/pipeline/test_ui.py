@@ -16,6 +16,8 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Locator, Page, expect
 
+from picollm.core.files import read_record
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds: two cores may be busy with something else
 
@@ -200,7 +202,7 @@ def test_the_report_opens_without_a_network(built, page):
     widths = page.locator("img").evaluate_all("images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))")
     drawn = page.locator('[id^="sweeps-"] figure svg').count()
     assert drawn >= 2  # losses over the grid of one sweep, excess by length of the other
-    found = [json.loads(path.read_text()) for path in (built.path / "metrics/interpret").glob("*.json")]
+    found = [read_record(path) for path in (built.path / "metrics/interpret").glob("*.json")]
     draws = [any(file.endswith(".png") for file in entry.get("files", [])) for report_ in found for entry in report_.values()]
     assert len(widths) == sum(draws) >= 4, "a picture of every analysis that draws"
     assert min(widths) > 100
