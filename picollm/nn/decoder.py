@@ -27,7 +27,7 @@ from picollm.nn.mlp import GATED, MLP, Activation
 from picollm.nn.model import Model as Base
 from picollm.nn.norms import EPS, Norm, norm
 from picollm.nn.number_positions import DigitOrder, Places, PositionIds, block_ids, coupled_ids, window
-from picollm.nn.positions import Rotary, sinusoids
+from picollm.nn.positions import Rotary, highest, sinusoids
 from picollm.nn.softmax_attention import Scale
 from picollm.nn.taps import ATTENDING, Recorder, Tap, untapped
 
@@ -245,15 +245,19 @@ class Model(Base):
         return tap("logits", self.head(tap("ln_f", self.norm(x))))
 
     def _embed(self, ids: Tensor, start: int, places: Tensor | None) -> Tensor:
-        c, x = self.config, self.embed(ids)
-        end = start + ids.shape[1] if places is None else int(places.max()) + 1
+        c, x, end = self.config, self.embed(ids), start + ids.shape[1]
         if self.positions is not None:
+            if places is not None:
+                end = highest(places) + 1
             if end > c.block_size:
                 what = f"the sequence has {end} tokens" if places is None else f"a number has {end - 1} digits"
                 raise UserError(f"model.block_size: the table of learned positions ends at {c.block_size}, {what}; shorten it")
             x = x + (self.positions.weight[start:end] if places is None else self.positions(places))
         elif c.positions == "sinusoidal":
-            x = x + (sinusoids(ids.shape[1], c.d_model, start).to(x) if places is None else sinusoids(end, c.d_model).to(x)[places])
+            table = (
+                sinusoids(ids.shape[1], c.d_model, start) if places is None else sinusoids(end + 2 + c.position_offset, c.d_model)
+            )  # of all ids
+            x = x + (table.to(x) if places is None else table.to(x)[places])
         return x
 
     def position_ids(self, ids: Tensor) -> Tensor:

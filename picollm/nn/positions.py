@@ -50,11 +50,16 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
         """x: (..., T, K), whose first token stands at `start`; or (B, H, T, K) with tokens at `places` (B, T). -> the same shape."""
-        end = start + x.shape[-2] if places is None else int(places.max()) + 1
+        end = start + x.shape[-2] if places is None else highest(places) + 1
         if end > len(self.turn):  # sequences may be longer than any seen in training
             self._tabulate(max(end, 2 * len(self.turn)), x.device)
         turned: Tensor = _Turn.apply(x, self.turn[start:end] if places is None else self.turn[places][:, None])
         return turned
+
+
+def highest(places: Tensor) -> int:
+    """Not asked for in a compiled model, whose graph it would break: there a place that a table lacks is PyTorch's own IndexError."""
+    return 0 if torch.compiler.is_compiling() else int(places.max())
 
 
 def _turned(x: Tensor, turn: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ OTHERS = [
     {"norm_position": "post", "positions": "alibi", "short_conv": 3, "output_norm": True, "softmax_scale": "log"},
     {"loops": 2, "input_injection": True, "sinks": True, "sliding_window": 4},
     {"position_ids": "block", "positions": "learned", "column_window": 1},
+    {"position_ids": "block", "positions": "sinusoidal"},
+    {"position_ids": "coupled", "positions": "rope", "digit_order": "plain"},
 ]
 
 
@@ -57,10 +59,9 @@ def test_the_copy_has_no_place_for_a_tap(ids):
 
 
 @pytest.mark.filterwarnings("ignore:.*lru_cache")  # of Taylor features: traced through all the same
-@pytest.mark.parametrize("settings", [*KINDS, *(pytest.param(settings, marks=pytest.mark.slow) for settings in (*CHUNKED, *OTHERS[:4]))], ids=str)
+@pytest.mark.parametrize("settings", [*KINDS, *(pytest.param(settings, marks=pytest.mark.slow) for settings in (*CHUNKED, *OTHERS))], ids=str)
 def test_a_compiled_model_is_one_graph(settings, ids):
-    """`fullgraph` raises at a break. (Positions of digits in numbers, left out here, break a graph without taps too: how far a table must reach depends
-    on the digits.)"""
+    """`fullgraph` raises at a break."""
     torch._dynamo.reset()
     model = build(**{**settings, "n_layer": 1})
     with torch.no_grad():
