@@ -254,9 +254,7 @@ class Model(Base):
                 raise UserError(f"model.block_size: the table of learned positions ends at {c.block_size}, {what}; shorten it")
             x = x + (self.positions.weight[start:end] if places is None else self.positions(places))
         elif c.positions == "sinusoidal":
-            table = (
-                sinusoids(ids.shape[1], c.d_model, start) if places is None else sinusoids(end + 2 + c.position_offset, c.d_model)
-            )  # of all ids
+            table = sinusoids(ids.shape[1], c.d_model, start) if places is None else sinusoids(end + 2 + c.position_offset, c.d_model)  # of all ids
             x = x + (table.to(x) if places is None else table.to(x)[places])
         return x
 
