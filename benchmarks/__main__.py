@@ -6,7 +6,7 @@ allocator.apply()  # before torch: the memory of every peer is managed alike
 
 import argparse  # noqa: E402
 
-from benchmarks import attention, decoding, forms, kgram, taps, tokenize, training, variants  # noqa: E402
+from benchmarks import attention, decoding, forms, kgram, muon, taps, tokenize, training, variants  # noqa: E402
 
 BENCHMARKS = {
     "training": training,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "forms": forms,
     "variants": variants,
     "kgram": kgram,
+    "muon": muon,
     "taps": taps,
     "tokenize": tokenize,
 }

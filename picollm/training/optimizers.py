@@ -1,14 +1,11 @@
-"""Optimisers by name: AdamW (arXiv 1711.05101), or Muon (Jordan et al. 2024, arXiv 2502.16982) on the matrices between embedding and head.
-
-Muon makes every update of a matrix orthogonal, so that no direction of it is left behind. With its updates scaled to
-AdamW's size one `lr` serves both.
-"""
+"""Optimisers by name: AdamW (arXiv 1711.05101), or Muon (picollm/training/muon.py) on the matrices between embedding and head."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
+from picollm.training.muon import Muon
 from picollm.training.recipe import Recipe
 
 
@@ -60,7 +57,7 @@ def build(model: nn.Module, recipe: Recipe) -> Optimizer:
     inner = [parameter for parameter in parameters if parameter.dim() == 2 and id(parameter) not in ends]
     taken = {id(parameter) for parameter in inner}
     rest = [parameter for parameter in parameters if id(parameter) not in taken]
-    return Together(torch.optim.Muon(inner, lr=recipe.lr, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"), _adamw(rest, recipe))
+    return Together(Muon(inner, recipe.lr, recipe.weight_decay), _adamw(rest, recipe))
 
 
 def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

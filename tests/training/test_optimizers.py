@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from picollm.models.transformer import Config, Model
 from picollm.training import optimizers
+from picollm.training.muon import Muon, orthogonal
 from picollm.training.recipe import Recipe
 
 
@@ -71,3 +73,33 @@ def test_the_state_of_both_goes_through_one_dictionary():
     other.load_state_dict({"state": state})
     again = other.state_dict()["state"]
     assert all(torch.equal(again[index][key], value) for index, entry in state.items() for key, value in entry.items())
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (16, 64)])
+def test_muon_is_torchs_but_for_its_precision(shape):
+    """torch.optim.Muon rounds to bfloat16, of eight bits, fifteen times on the way."""
+    ours, theirs = (nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0))) for _ in range(2))
+    muons = Muon([ours], 0.01, 0.1), torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for step in range(3):
+        before = ours.detach().clone()
+        for parameter, muon in zip((ours, theirs), muons, strict=True):
+            parameter.data = before.clone()
+            parameter.grad = torch.randn(shape, generator=torch.Generator().manual_seed(step + 1))
+            muon.step()
+        mine, other = ours.detach() - before, theirs.detach() - before
+        assert (mine - other).norm() < 0.03 * other.norm()
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 24, 8), (1, 16, 64)])
+def test_orthogonal_matrices_keep_their_directions(shape):
+    """U S V becomes U S' V, with all of S' about 1, alone as in a batch."""
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = orthogonal(matrices)
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    inner = u.mT @ found @ v.mT
+    diagonal = inner.diagonal(dim1=1, dim2=2)
+    assert (inner - torch.diag_embed(diagonal)).abs().max() < 1e-9
+    assert diagonal.min() > 0.6
+    assert diagonal.max() < 1.3
+    for matrix, alone in zip(matrices, found, strict=True):
+        torch.testing.assert_close(orthogonal(matrix[None])[0], alone)
