@@ -1,10 +1,10 @@
 """A run's configuration beside its results, and the same as data for whoever compares two runs in the page."""
 
-import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from picollm.report import rendering
 from picollm.report.collect import Run, Task, differences, flat
 from picollm.report.tables import judged_by, metric, plain, title
 
@@ -26,9 +26,9 @@ def cards(task: Task) -> list[Card]:
 
 
 def data(found: Iterable[Card]) -> str:
-    """JSON: {run: [[parameters], [results]]}, each a list of [name, value]. It may stand in a script element: no "<" could end that."""
+    """{run: [[parameters], [results]]}, each a list of [name, value], for the page's script."""
     runs = {card.run.name: [sorted(card.own + card.shared), card.results + card.more] for card in found}
-    return json.dumps(runs, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return rendering.data(runs)
 
 
 def _card(run: Run, kind: str, apart: set[str]) -> Card:
