@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picollm.core.errors import UserError
-from picollm.core.files import atomic, read_json, sha256, write_csv, write_json, write_text
+from picollm.core.files import atomic, read_json, read_record, sha256, write_csv, write_json, write_record, write_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -101,6 +101,23 @@ def test_a_file_that_is_no_json_is_a_user_error(tmp_path, content):
 def test_a_missing_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"value\.json: no such file; run the stage that makes it"):
         read_json(tmp_path / "value.json")
+
+
+def test_a_record_comes_back_and_none_is_empty(tmp_path):
+    path = tmp_path / "record.json"
+    assert read_record(path) == {}
+    write_record(path, {"loss": 0.5})
+    assert read_json(path) == [{"loss": 0.5}]
+    assert read_record(path) == {"loss": 0.5}
+    write_json(path, {"loss": 0.25})
+    assert read_record(path) == {"loss": 0.25}, "as revisions of before have it"
+
+
+@pytest.mark.parametrize("other", [[], [{}, {}], 1])
+def test_what_is_no_record_is_a_user_error(tmp_path, other):
+    write_json(tmp_path / "record.json", other)
+    with pytest.raises(UserError, match=r"record\.json: is no record of a stage; remove it"):
+        read_record(tmp_path / "record.json")
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):

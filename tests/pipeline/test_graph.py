@@ -39,6 +39,12 @@ def test_one_command_builds_everything(built):
     assert (built.path / "plots/explore/both.html").stat().st_size > 10_000
 
 
+def test_tables_of_dvc_have_the_columns_of_the_comparison_and_no_more(built):
+    shown = json.loads(built.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert {path for path, entry in shown.items() if entry.get("data")} == {"metrics/compare.json"}
+    assert shown["metrics/compare.json"]["data"] == json.loads((built.path / "metrics/compare.json").read_text())
+
+
 def test_nothing_changed_nothing_runs(built):
     assert stale(built) == set()
 

@@ -110,6 +110,22 @@ def test_a_run_added_on_the_fly_is_compared(checkout):
     assert "extra:" in (checkout.path / "params.yaml").read_text()
 
 
+@pytest.mark.slow  # a whole experiment
+def test_an_experiment_in_a_folder_of_its_own_makes_no_champion(checkout):
+    """Its results are not the checkout's: `dvc exp apply` and `dvc repro compare` bring both."""
+    client, _ = runs(checkout)
+
+    def registered() -> dict[str, dict[str, str]]:
+        return {model.name: dict(model.aliases) for model in client.search_registered_models()}
+
+    before = registered()
+    checkout.run("dvc", "exp", "run", "--temp", "-S", "runs.linear.training.lr=0.01", timeout=900)
+    found = runs(checkout, stage("train") + " and attributes.run_name = 'linear'")[1]
+    assert {run.data.params["training.lr"] for run in found} == {"0.002", "0.01"}, "it ran, and the store knows it"
+    assert registered() == before
+    assert len(client.search_model_versions("name = 'numbers'")) == 1
+
+
 def test_the_users_own_server_wins(checkout, tmp_path):
     uri = f"sqlite:///{tmp_path / 'team.db'}"
     checkout.environment = {**checkout.environment, "MLFLOW_TRACKING_URI": uri}

@@ -225,6 +225,14 @@ def test_compare_json_holds_the_means_of_the_headline_metrics(made: tuple[Path, 
     assert all(isinstance(value, float) for metrics in found.values() for value in metrics.values())
 
 
+def test_how_many_heads_have_a_role_is_a_column(root: Path) -> None:
+    write_json(root / "metrics/interpret/softmax.json", {"head_roles": {"metrics": {"labelled": {"value": 2.0}}}})
+    compare(parameters(), root)
+    found = json.loads((root / "metrics/compare.json").read_text())
+    assert found["softmax"]["heads_labelled"] == 2.0
+    assert "heads_labelled" not in found["linear"]
+
+
 def test_tables_show_mean_interval_seeds_floor_and_controls(made: tuple[Path, str, str]) -> None:
     _, page_, markdown = made
     half = T2 * 0.001 / math.sqrt(3)  # the standard deviation of 1, 2, 3 thousandths is one thousandth
