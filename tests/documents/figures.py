@@ -1,6 +1,7 @@
 """Figures that a document quotes from the committed metrics, in rows of tables: | what | figure | `FILE`: `KEY/KEY/...` |.
 
-A key such as `label=delta` finds the entry of a list. After results have changed, `python -m tests.documents.figures` writes the figures anew.
+A key such as `label=delta` finds the entry of a list. Keys that lead to a whole estimate quote it with its interval and what its nulls gave.
+After results have changed, `python -m tests.documents.figures` writes the figures anew.
 """
 
 import re
@@ -12,7 +13,8 @@ from typing import Any
 from picollm.core.files import read_record
 from tests.documents.blocks import DOCUMENTS, ROOT
 
-ROW = re.compile(r"^(\| .+? \| )(-?[\d,]+(?:\.(\d+))?)( %)?( \| `(metrics/[^`]+)`: `([^`]+)` \|)$", re.MULTILINE)
+ROW = re.compile(r"^(\| .+? \| )([^|]+?)( %)?( \| `(metrics/[^`]+)`: `([^`]+)` \|)$", re.MULTILINE)
+NULL = "_high"  # a null's own name stands before it
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,33 @@ class Figure:
     @property
     def there(self) -> str:
         """What stands in the metrics, as it would be shown."""
-        return f"{found(self.file, self.keys) * (100 if self.percent else 1):,.{self.decimals}f}"
+        value = found(self.file, self.keys)
+        return estimated(value) if isinstance(value, dict) else f"{float(value) * (100 if self.percent else 1):,.{self.decimals}f}"
 
 
-def found(file: str, keys: str) -> float:
+def estimated(estimate: dict[str, Any]) -> str:
+    """0.928 (0.911 to 0.946); untrained 0.26 to 0.38."""
+    nulls = sorted(name for key in estimate if key.endswith(NULL) and f"{(name := key.removesuffix(NULL))}_low" in estimate)
+    ranges = (f"; {null.replace('_', ' ')} {estimate[f'{null}_low']:.2g} to {estimate[null + NULL]:.2g}" for null in nulls)
+    return f"{estimate['value']:.3g} ({estimate['low']:.3g} to {estimate['high']:.3g}){''.join(ranges)}"
+
+
+def found(file: str, keys: str) -> Any:
     value: Any = read_record(ROOT / file)
     for key in keys.split("/"):
         name, equals, wanted = key.partition("=")
         value = next(entry for entry in value if entry[name] == wanted) if equals else value[key]
-    return float(value)
+    return value
 
 
 def figures(document: Path) -> Iterator[Figure]:
-    for _, shown, decimals, percent, _, file, keys in ROW.findall(document.read_text()):
-        yield Figure(document, shown, len(decimals), bool(percent), file, keys)
+    for _, shown, percent, _, file, keys in ROW.findall(document.read_text()):
+        yield Figure(document, shown, len(shown.partition(".")[2]), bool(percent), file, keys)
 
 
 def renew(document: Path) -> None:
     replaced = {(figure.file, figure.keys): figure.there for figure in figures(document)}
-    text = ROW.sub(lambda row: f"{row[1]}{replaced[row[6], row[7]]}{row[4] or ''}{row[5]}", document.read_text())
+    text = ROW.sub(lambda row: f"{row[1]}{replaced[row[5], row[6]]}{row[3] or ''}{row[4]}", document.read_text())
     document.write_text(text)
 
 

@@ -225,11 +225,11 @@ def test_compare_json_holds_the_means_of_the_headline_metrics(made: tuple[Path, 
     assert all(isinstance(value, float) for metrics in found.values() for value in metrics.values())
 
 
-def test_how_many_heads_have_a_role_is_a_column(root: Path) -> None:
-    write_json(root / "metrics/interpret/softmax.json", {"head_roles": {"metrics": {"labelled": {"value": 2.0}}}})
+def test_the_share_of_heads_with_a_role_is_a_column(root: Path) -> None:
+    write_json(root / "metrics/interpret/softmax.json", {"head_roles": {"metrics": {"labelled": {"value": 0.5}}}})
     compare(parameters(), root)
     found = json.loads((root / "metrics/compare.json").read_text())
-    assert found["softmax"]["heads_labelled"] == 2.0
+    assert found["softmax"]["heads_labelled"] == 0.5
     assert "heads_labelled" not in found["linear"]
 
 
