@@ -15,7 +15,7 @@ def test_a_figure_is_that_of_the_metrics(figure):
 
 
 def test_there_are_figures():
-    assert {figure.document.stem for figure in QUOTED} == {"tutorial", "teaching", "structure", "lens", "roles", "addition"}
+    assert {figure.document.stem for figure in QUOTED} == {"tutorial", "teaching", "results", "structure", "lens", "roles", "addition"}
     assert len(QUOTED) > 30
 
 
