@@ -256,3 +256,15 @@ def test_the_projects_own_sweeps_have_cells() -> None:
         sweep, cells = Study(params).sweep(name)
         assert len({cell.label for cell in cells}) == len(cells) > 1
         assert sweep.task in params["tasks"]
+
+
+@pytest.mark.parametrize("budget", ["smoke", "study", "full"])
+def test_no_training_of_the_projects_own_is_without_an_end(budget: str) -> None:
+    """Hours at most: an epoch too many once made a sweep of one that nobody had run yet last for weeks."""
+    own = Study(read(), budget)
+    runs = [own.run(name) for name in own.params["runs"]] + [cell.run for name in own.params["sweeps"] for cell in own.sweep(name)[1]]
+    for run in runs:
+        recipe = run.training
+        stored = recipe.examples or own.params["tasks"][run.task].get("train", 100_000)
+        steps = recipe.steps or (recipe.epochs or 0) * min(recipe.max_steps_per_epoch or stored, -(-stored // recipe.batch_size))
+        assert 0 < steps <= 10_000
