@@ -112,6 +112,23 @@ def test_plateaus_of_four_decimal_digits():
     assert [count / 10**8 for count in plateaus(10, 4)] == [0.09150625, 0.867025, 0.991, 0.99955, 1.0]
 
 
+def test_a_missed_chain_is_one_short_of_a_carry_in_all_its_columns():
+    """Of four digits whose chain goes over all columns: all of them add up to 9, or one at the front makes a carry of its own."""
+    base, N, W = 10, 4000, 4
+    lengths = np.full((N, 2), W)
+
+    def drawn(missed: float) -> np.ndarray:
+        rng = np.random.default_rng(1)
+        return sampling.carrying_pairs(rng, base, sampling.exact(rng, base, lengths, W), lengths, missed).sum(1)
+
+    made, missed, half = (drawn(share) for share in (0.0, 1.0, 0.5))
+    whole = [(sums[:, :-1] == base - 1).all(1) for sums in (made, missed, half)]
+    assert whole[0].mean() < 0.01, "in each of them something sets it off"
+    assert whole[1].mean() > 0.33, "the third over all columns"
+    assert whole[2].mean() == pytest.approx(whole[1].mean() / 2, abs=0.04)
+    assert np.array_equal(drawn(0.0), made)
+
+
 def test_lengths_are_equally_often_and_numbers_uniform():
     digits, lengths = sampling.draw(generator(0), replace(CONFIG, padding="none"), 40_000, 4)
     assert np.bincount(lengths.ravel())[1:] == pytest.approx([20_000] * 4, rel=0.04)
@@ -235,6 +252,7 @@ def test_settings_that_make_no_file_are_named(options, message):
         ({"digits": [4, 1]}, "digits: .* no range"),
         ({"heldout": 0.0}, "heldout: 0.0 is no share"),
         ({"carry_share": 1.5}, "carry_share"),
+        ({"carry_missed": -0.1}, "carry_missed"),
         ({"tokens_per_pass": 0}, "tokens_per_pass: 0"),
         ({"tokens_per_pass": 3, "order": "plain"}, "tokens_per_pass: .* give 1 to 2"),
         ({"tokens_per_pass": "all", "padding": "none"}, "tokens_per_pass: all needs padding"),

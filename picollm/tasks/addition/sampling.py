@@ -2,7 +2,9 @@
 
 Uniform numbers hardly ever carry far, and are hardly ever short. So every length is as likely, and a share of the pairs, which
 falls to 0 over `carry_steps`, has a chain of carries on purpose: one column alone, a chain somewhere, or one from end to end
-(999 + 1). The share depends on the step and on no measurement, so that a batch stays a pure function of it.
+(999 + 1). A share `carry_missed` of these have the same columns and nothing that sets them off (999 + 0), which is as rare
+by chance, and what a model gets wrong that takes a long chain for a carry. The share depends on the step and on no measurement, so
+that a batch stays a pure function of it.
 
 Shapes: N problems, K operands, W digits, units first.
 """
@@ -66,7 +68,7 @@ def draw(rng: np.random.Generator, config: Config, n: int, width: int, carrying:
     digits = exact(rng, base, lengths, width)
     if carrying and K == 2 and width > 1:
         some = np.flatnonzero(rng.random(n) < carrying)
-        digits[some] = carrying_pairs(rng, base, digits[some], lengths[some])
+        digits[some] = carrying_pairs(rng, base, digits[some], lengths[some], config.carry_missed)
     return digits, lengths
 
 
@@ -81,8 +83,8 @@ def exact(rng: np.random.Generator, base: int, lengths: np.ndarray, width: int) 
     return digits
 
 
-def carrying_pairs(rng: np.random.Generator, base: int, digits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N, 2, W) pairs with a chain each: a third of one column, a third of any length, a third over all columns."""
+def carrying_pairs(rng: np.random.Generator, base: int, digits: np.ndarray, lengths: np.ndarray, missed: float = 0.0) -> np.ndarray:
+    """(N, 2, W) pairs with a chain each: a third of one column, a third of any length, a third over all columns; a share `missed` of them lacks the carry."""
     N, _, W = digits.shape
     every = np.arange(N)
     longer = lengths.argmax(1)
@@ -94,6 +96,9 @@ def carrying_pairs(rng: np.random.Generator, base: int, digits: np.ndarray, leng
     run = np.where(kind == 0, 0, np.where(kind == 2, room, rng.integers(room + 1)))
     y[every, start] = np.maximum(y[every, start], 1)
     x[every, start] = rng.integers(base - y[every, start], base)
+    if missed:  # else nothing is drawn for it, and all other draws stay what they were
+        without = np.flatnonzero(rng.random(N) < missed)
+        x[without, start[without]] = base - 1 - y[without, start[without]]
     columns = np.arange(W)
     inside = (columns > start[:, None]) & (columns <= (start + run)[:, None])
     x = np.where(inside, base - 1 - y, x).astype(np.int8)
