@@ -18,7 +18,7 @@ $(READY): requirements.lock
 study: $(READY)  ## rebuild what has changed, at the budget in params.yaml
 	@python -m picollm study
 
-full: $(READY)  ## the study at headline size: all seeds, at most 3 hours; goes on where it was stopped
+full: $(READY)  ## the study at headline size: all seeds, some hours; goes on where it was stopped
 	@python -m picollm study --budget full
 
 smoke: $(READY)  ## the whole pipeline in a few minutes, in a copy in .smoke

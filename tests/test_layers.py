@@ -12,7 +12,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"tokenizers", "nn"},
     {"tasks", "models"},
     {"training"},
-    {"blocks", "study"},
+    {"blocks", "plans", "study"},
     {"generation", "exchange"},
     {"evaluation", "analysis", "report", "explorer", "hub"},
     {"comparing", "loaded", "timing"},
