@@ -483,7 +483,8 @@ class Laid:
 
     def files(self) -> dict[str, bytes]:
         """Everything that the stages but `check` made, DVC's record of it included."""
-        made = [*(self.path / "data").glob("*/**/*"), *(self.path / "metrics").rglob("*"), self.path / "dvc.lock"]
+        data = [path for path in (self.path / "data").glob("*/**/*") if "plans" not in path.parts]  # no result: the check writes them again
+        made = [*data, *(self.path / "metrics").rglob("*"), self.path / "dvc.lock"]
         return {str(path.relative_to(self.path)): path.read_bytes() for path in made if path.is_file()}
 
 
