@@ -1,11 +1,15 @@
 """A checkout with untrained models of three kinds of task, and what MLflow has of them."""
 
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import mlflow
 import pytest
@@ -67,3 +71,15 @@ def checkout(origin, tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
     mlflow.set_tracking_uri(tracking.store_uri())
     yield SimpleNamespace(path=path, checkpoint=partial(checkpoint, path), client=mlflow.MlflowClient(tracking.store_uri()))
     mlflow.set_tracking_uri(before)
+
+
+def wait_for(address: str, server: subprocess.Popen, log) -> None:
+    waiting = time.monotonic() + 120
+    while True:
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except (URLError, OSError):
+            assert server.poll() is None, log.read_text()[-4000:]
+            assert time.monotonic() < waiting, log.read_text()[-4000:]
+            time.sleep(0.3)

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -20,6 +19,7 @@ from picollm import tracking
 from picollm.evaluation._addition import adder
 from picollm.tasks.addition.bases import value_of
 from picollm.tracking.champions import LIBRARIES
+from tests.tracking.conftest import wait_for
 
 OPTIONS = {"length": 12, "seed": 3, "temperature": 1.2, "top_k": 5}
 PROMPTS = {"numbers": ["3 5 7", "1"], "story": ["The hare", "hill"]}
@@ -175,18 +175,6 @@ def test_mlflow_serves_it(checkout):
     finally:
         os.killpg(server.pid, 15)  # its workers too
         server.wait(60)
-
-
-def wait_for(address: str, server: subprocess.Popen, log) -> None:
-    waiting = time.monotonic() + 120
-    while True:
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except (URLError, OSError):
-            assert server.poll() is None, log.read_text()[-4000:]
-            assert time.monotonic() < waiting, log.read_text()[-4000:]
-            time.sleep(0.3)
 
 
 def post(address: str, body: dict) -> tuple[int, dict]:

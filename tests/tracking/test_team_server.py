@@ -4,18 +4,15 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import mlflow
 import pytest
 
 import picollm
 from picollm import tracking
-from tests.tracking.conftest import checkpoint
+from tests.tracking.conftest import checkpoint, wait_for
 
 
 @pytest.fixture
@@ -33,12 +30,9 @@ def team(tmp_path, monkeypatch) -> Iterator[str]:
     environment.pop("MLFLOW_TRACKING_URI", None)
     with open(home / "log", "w") as out:
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=out, stderr=out, start_new_session=True)
-    address, waiting = f"http://127.0.0.1:{port}", time.monotonic() + 180
+    address = f"http://127.0.0.1:{port}"
     try:
-        while not answers(f"{address}/health"):
-            assert server.poll() is None, (home / "log").read_text()[-4000:]
-            assert time.monotonic() < waiting, (home / "log").read_text()[-4000:]
-            time.sleep(0.3)
+        wait_for(f"{address}/health", server, home / "log")
         monkeypatch.chdir(here)
         monkeypatch.setenv("DVC_ROOT", str(here))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -50,14 +44,6 @@ def team(tmp_path, monkeypatch) -> Iterator[str]:
     finally:
         os.killpg(server.pid, 15)  # its workers too
         server.wait(60)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=5) as response:
-            return bool(response.status == 200)
-    except (URLError, OSError):
-        return False
 
 
 @pytest.mark.slow  # MLflow's server takes seconds to start
