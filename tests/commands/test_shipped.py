@@ -7,6 +7,7 @@ import pytest
 
 import picollm
 from picollm.cli import app
+from picollm.core.files import read_json, read_record
 from picollm.loaded.folders import SHIPPED, folder_of, trained
 from picollm.loaded.ship import RUNS
 from picollm.serving.answers import Answers
@@ -31,6 +32,15 @@ def ask(capsys, *words):
 def test_they_are_few_and_small(clone):
     assert trained() == sorted(RUNS)
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) <= 6_000_000
+
+
+def test_they_are_those_of_the_committed_study():
+    """Else their cards would claim nothing of what was measured. After a new study: make ship."""
+    for run in RUNS:
+        trained_here = read_record(ROOT / f"metrics/train/{run}.json")["fingerprints"]
+        for config in (ROOT / SHIPPED / run).glob("seed*/config.json"):
+            facts = read_json(config)
+            assert facts["fingerprint"] == trained_here[str(facts["seed"])], run
 
 
 def test_numbers_go_on_close_to_the_floor(clone):
