@@ -12,7 +12,7 @@ from picollm.report.collect import LONGER, Run, Task, flat, longer
 from picollm.report.figures import Rows
 from picollm.report.seeds import Values
 from picollm.report.sides import stream
-from picollm.report.tables import NONE, judged_by, plain
+from picollm.report.writing import NONE, judged_by, plain
 
 DIRECTIONS = {  # by a word of the metric's name, the first that it has
     **dict.fromkeys(("floor", "entropy", "rounding"), 0),

@@ -13,7 +13,7 @@ from picollm.core.config import read
 from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
 from picollm.report.collect import Run, Task, collect, flat
-from picollm.report.tables import plain
+from picollm.report.writing import plain
 
 WORKSPACE = "workspace"
 MLFLOW = re.compile(r"[0-9a-f]{32}")

@@ -9,7 +9,8 @@ from picollm.comparing.conditions import Met
 from picollm.core.statistics import Summary
 from picollm.report._tests import Difference
 from picollm.report.markdown import grid
-from picollm.report.tables import NONE, Row, Table, estimate, number
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, estimate, number
 
 WIDTH = 80
 COLUMNS = (18, 18, 19)  # of a reference, of what it is compared with, and of their difference, beside a mark

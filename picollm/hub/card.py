@@ -16,7 +16,7 @@ from picollm.core.files import read_record
 from picollm.core.tokens import open_tokens
 from picollm.models import Model
 from picollm.report.collect import flat
-from picollm.report.tables import number, plain, title
+from picollm.report.writing import number, plain, title
 
 MEASURED = {  # in the order of the table: measures, and which one is the floor of some
     "exact": "",

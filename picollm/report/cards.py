@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from picollm.report import rendering
 from picollm.report.collect import Run, Task, differences, flat
-from picollm.report.tables import judged_by, metric, plain, title
+from picollm.report.writing import judged_by, metric, plain, title
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from picollm.report import sweeps
 from picollm.report.collect import LONGER, Run, Sweep, Task, groups, longer, paired
-from picollm.report.tables import estimate, number, title, verdict
+from picollm.report.writing import estimate, number, title, verdict
 
 UNITS = {
     "excess": "nats above the exact floor",

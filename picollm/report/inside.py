@@ -9,7 +9,8 @@ from typing import Any
 from picollm.evaluation import skipped
 from picollm.report.collect import Run, differences, flat, groups, made_of
 from picollm.report.pictures import Picture, fitting
-from picollm.report.tables import Row, Table, behind, plain
+from picollm.report.tables import Row, Table, behind
+from picollm.report.writing import plain
 
 FIRST = 1  # sentences of an analysis: it says what matters most first
 

@@ -5,7 +5,8 @@ from itertools import chain
 
 from picollm.report.cards import Card
 from picollm.report.page import Report, Section
-from picollm.report.tables import NONE, Table
+from picollm.report.tables import Table
+from picollm.report.writing import NONE
 
 
 def markdown(report: Report) -> str:

@@ -15,7 +15,8 @@ from picollm.report.inside import Inside, insides, links
 from picollm.report.ledger import Judged
 from picollm.report.pictures import LIMIT, Picture, drawing
 from picollm.report.rendering import render
-from picollm.report.tables import Table, plain
+from picollm.report.tables import Table
+from picollm.report.writing import plain
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PARTS = {"addition": "Addition", "text": "Text"}  # by kind of task

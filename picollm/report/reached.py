@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from picollm.report import sweeps
 from picollm.report.collect import Sweep, Task
 from picollm.report.ledger import HOLDS, OPEN, Judged
-from picollm.report.tables import estimate
+from picollm.report.writing import estimate
 
 
 def misses(tasks: Sequence[Task], found: Sequence[Sweep], judged: Sequence[Judged]) -> list[tuple[str, str]]:

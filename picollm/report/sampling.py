@@ -3,7 +3,8 @@
 from typing import Any
 
 from picollm.report.collect import Run, Task
-from picollm.report.tables import NONE, Row, Table, estimate, plain
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, estimate, plain
 
 CORPUS = "corpus"  # the row that says what the corpus's own texts measure
 PERCENT = ("distinct_1", "distinct_2", "distinct_3", "repetition", "different", "copied_4", "copied_8", "copied_16", "accepted", "read")

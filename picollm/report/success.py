@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from picollm.report.figures import COLOURS, SETTINGS
-from picollm.report.tables import plain
+from picollm.report.writing import plain
 
 APART = 1.1  # times the parameters of the smallest: of sizes nearer to one another there is nothing to see
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from picollm.core.statistics import proportion
 from picollm.report.collect import Run, Task
 from picollm.report.figures import INK, SETTINGS, over_seeds, training_curves
-from picollm.report.tables import NONE, Row, Table, number
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, number
 
 
 def tables(task: Task) -> list[Table]:

@@ -13,7 +13,8 @@ from picollm.blocks import TRAINED
 from picollm.report import figures
 from picollm.report import success as succeeded
 from picollm.report.collect import Sweep
-from picollm.report.tables import NONE, Row, Table, metric, number, plain, title
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, metric, number, plain, title
 from picollm.study import EQUAL
 
 PRIMARY = ("excess", "excess_bits_per_byte", "bits_per_byte", "validation_loss")  # what variants are judged by: the first of these that was measured

@@ -1,48 +1,16 @@
-"""The report's tables as plain data, so that the page and the Markdown show the same cells, and how numbers are written."""
+"""The report's tables as plain data, so that the page and the Markdown show the same cells."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picollm.core.statistics import Summary, summary
+from picollm.core.statistics import summary
 from picollm.evaluation import skipped
 from picollm.report.collect import LONGER, Run, Task, groups, longer, paired, per_seed
 from picollm.report.figures import Style
+from picollm.report.writing import NONE, estimate, judged_by, metric, number, title, verdict
 
-NONE = "\u2013"  # nothing was measured
-ROWS = (  # of the tasks that are rows of integers: every kind but text
-    *("excess", "test_loss", "validation_loss", "test_accuracy", "accuracy_identified"),
-    *("heldout_arithmetic_accuracy", "heldout_geometric_accuracy", "heldout_alternating_accuracy"),
-    *("exact", "strata_exact", "proof_failures", "steps_to_exact"),
-)
-TEXT = ("excess_bits_per_byte", "bits_per_byte", "test_loss", "validation_loss", "perplexity", "accuracy")
-NAMES = {
-    "train_loss": "training loss",
-    "validation_loss": "validation loss",
-    "test_loss": "test loss",
-    "excess": "excess over floor",
-    "train_accuracy": "training accuracy, %",
-    "validation_accuracy": "validation accuracy, %",
-    "test_accuracy": "test accuracy, %",
-    "accuracy": "accuracy, %",
-    "accuracy_identified": "once identified, %",
-    "heldout_arithmetic_accuracy": "held-out arithmetic, %",
-    "heldout_geometric_accuracy": "held-out geometric, %",
-    "heldout_alternating_accuracy": "held-out alternating, %",
-    "worst_excess": "excess at the worst position",
-    "never_wrong": "never wrong, share",
-    "never_wrong_identified": "never wrong, once identified",
-    "walk_bayes_entropy": "walk exact entropy",
-    "bayes_entropy": "exact entropy",
-    "exact": "problems right, %",
-    "strata_exact": "strata right, %",
-    "proof_failures": "failures among all pairs",
-    "steps_to_exact": "steps until no validation error",
-    "bits_per_byte": "bits per byte",
-    "excess_bits_per_byte": "excess bits per byte",
-}
 SURE = (  # at a length
     *("worst_excess", "never_wrong", "never_wrong_identified", "entropy", "bayes_entropy", "calibration_error"),
     *("walk_entropy", "walk_bayes_entropy", "walk_calibration_error"),
@@ -67,38 +35,6 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Significant digits, without an exponent where people expect none: 0.3543, 12.00, 1,234,567, 1.200e-06."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0:
-        return "0"
-    if abs(float(f"{value:.{digits}g}")) >= 10**digits:
-        return f"{value:,.0f}"
-    return f"{value:#.{digits}g}".rstrip(".")
-
-
-def estimate(value: Summary | None, percent: bool = False) -> str:
-    """`mean ± half the 95 % interval`, the mean alone where one seed allows no interval."""
-    if not value:
-        return NONE
-    scale = 100 if percent else 1
-    text = number(scale * value["mean"])
-    if "high" not in value:
-        return text
-    half = (value["high"] - value["low"]) / 2
-    return f"{text} ± {number(scale * half, 2) if half > 1e-12 * abs(value['mean']) else 0}"  # below: equal values and the rounding of their mean
-
-
-def judged_by(kind: str) -> tuple[str, ...]:
-    """The metrics that a kind of task is judged by, the first of all first."""
-    return TEXT if kind == "text" else ROWS
-
-
-def metric(summaries: Mapping[str, Summary], name: str) -> str:
-    return estimate(summaries.get(name), percent="accuracy" in name or "exact" in name.split("_")[:1] or name == "strata_exact")
 
 
 def results(task: Task) -> Table:
@@ -259,15 +195,6 @@ def pairs(task: Task) -> Table | None:
     return Table(f"Difference in {title(name)}, seed by seed on the same data.", ["pair", "seeds", "difference", "reading"], rows) if rows else None
 
 
-def verdict(difference: Summary) -> str:
-    """What the 95 % interval of a difference of losses allows to say."""
-    if "high" not in difference:
-        return "one seed: no interval"
-    if difference["low"] > 0:
-        return "higher"
-    return "lower" if difference["high"] < 0 else "no difference shown"
-
-
 def references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
     """(label, kind, {metric: value}) of the exact floor and of the predictors that learn nothing deep."""
     if task.kind == "text":
@@ -305,10 +232,6 @@ def _text_references(task: Task) -> list[tuple[str, str, dict[str, float]]]:
     return result
 
 
-def title(name: str) -> str:
-    return NAMES.get(name, name.replace("_", " ") + ", %" * ("accuracy" in name))
-
-
 def _measured(runs: Iterable[Run], names: Sequence[str]) -> list[str]:
     """The metrics that at least one run has."""
     found = {name for run in runs for name, value in run.summary.items() if value}
@@ -326,10 +249,3 @@ def _seeds(run: Run) -> str:
 
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else NONE
-
-
-def plain(value: Any) -> str:
-    """A parameter as one writes it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

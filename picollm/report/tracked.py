@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from picollm.report.collect import Task, differences, made_of
-from picollm.report.tables import estimate, judged_by
+from picollm.report.writing import estimate, judged_by
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 from picollm.report._tests import Difference
 from picollm.report.ledger import ONLY, Judged, Outcome, counts
 from picollm.report.sides import Side
-from picollm.report.tables import NONE, Row, Table, number
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, number
 
 SIGNS = {"lower": "<", "higher": ">", "alike": "≈", "at_least": "≥", "at_most": "≤"}
 HEAD = ("claim, and its tests", "verdict", "left", "right", "left - right, 95 %", "n", "g", "p, Holm", "alone")

@@ -18,7 +18,8 @@ from picollm.report.collect import Sweep, Task
 from picollm.report.pictures import drawing
 from picollm.report.rendering import render
 from picollm.report.sweeps import chosen, primary
-from picollm.report.tables import NONE, Row, Table, estimate, number, title
+from picollm.report.tables import Row, Table
+from picollm.report.writing import NONE, estimate, number, title
 from picollm.study import Study
 from picollm.timing import machine
 from picollm.timing.logged import Training, trainings

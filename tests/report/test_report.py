@@ -19,7 +19,7 @@ from picollm.core.files import write_json, write_text
 from picollm.core.statistics import summary
 from picollm.report import figures, page, sampling
 from picollm.report.compare import compare
-from picollm.report.tables import NONE
+from picollm.report.writing import NONE
 
 EXCESS = {"softmax": [0.001, 0.002, 0.003], "linear": [0.002, 0.004, 0.006]}
 T2 = 4.302652729911275  # the 97.5 % quantile of Student's t with 2 degrees of freedom

@@ -12,7 +12,7 @@ from picollm.report import figures, sweeps
 from picollm.report.collect import Sweep, collect
 from picollm.report.compare import compare
 from picollm.report.figures import COLOURS
-from picollm.report.tables import NONE
+from picollm.report.writing import NONE
 
 EXCESS = {"softmax": [0.001, 0.002, 0.003], "linear": [0.004, 0.004, 0.004], "delta": [2.0, 3.0, 4.0]}
 RIGHT = {"softmax": [0.5, 0.5, 0.5], "linear": [0.5, 0.6, 1.0], "delta": [1.0, 1.0, 1.0]}

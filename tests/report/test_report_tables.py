@@ -11,7 +11,8 @@ from picollm.evaluation import skipped
 from picollm.report.collect import Run, differences, flat, groups
 from picollm.report.figures import COLOURS, Style
 from picollm.report.markdown import text
-from picollm.report.tables import NONE, estimate, estimates, number, verdict
+from picollm.report.tables import estimates
+from picollm.report.writing import NONE, estimate, number, verdict
 
 
 @pytest.mark.parametrize(
