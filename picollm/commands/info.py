@@ -36,7 +36,7 @@ def _line(run: str, metrics: dict[str, float]) -> str:
     """As many metrics as fit, the first of them what the run is judged by."""
     line = f"{run:<{NAME}}"
     for name in sorted(metrics, key=lambda name: name not in FIRST):
-        more = f"{line}{'  ' if len(line) > NAME else ''}{name} {metrics[name]:.4g}"
+        more = f"{line}{'' if line.endswith(' ') else '  '}{name} {metrics[name]:.4g}"
         line = more if len(more) <= WIDTH else line
     return line
 
