@@ -5,6 +5,7 @@ from torch import nn
 
 from benchmarks import timing
 from picollm.training.muon import Muon
+from picollm.training.optimizers import Optimizer
 
 SIZES = {"8 wide, 1 block": (8, 1), "32 wide, 2 blocks": (32, 2), "128 wide, 2 blocks": (128, 2), "128 wide, 4 blocks": (128, 4)}
 
@@ -22,7 +23,7 @@ def main(quick: bool = False) -> None:
     timing.prepare()
     print("muon: how many times as fast as torch.optim.Muon a step is")
     for name, size in SIZES.items():
-        ours = Muon(matrices(*size), 0.01, 0.1)
+        ours = Optimizer([{"rule": Muon(), "params": matrices(*size), "lr": 0.01, "weight_decay": 0.1}])
         theirs = torch.optim.Muon(matrices(*size), lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
         seconds = timing.interleaved({"ours": ours.step, "torch": theirs.step}, rounds=5 if quick else 20)
         measured, *spread = timing.ratio(seconds, "torch", "ours")

@@ -84,7 +84,7 @@ def train(
             batch = batches(step)
             tokens += batch.tokens
             loss = loss_of(model, batch.to(model.device), recipe.initial_state)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))
             optimizer.step()

@@ -7,7 +7,6 @@ Shapes: N matrices of one shape, R rows, C columns.
 """
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +16,29 @@ LIKE_ADAMW = 0.2  # root mean square of an update, so that one rate serves both 
 EPS = 1e-7
 
 
-class Muon(torch.optim.Optimizer):
-    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
-        super().__init__(list(matrices), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+class Muon:
+    """The rule of matrices, for an Optimizer (picollm/training/optimizers.py)."""
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[nn.Parameter]] = {}
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    shapes.setdefault(matrix.shape, []).append(matrix)
-            for shape, matrices in shapes.items():
-                updates = orthogonal(torch.stack([self._ahead(matrix, group["momentum"]) for matrix in matrices]))
-                for matrix, update in zip(matrices, updates, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(update, alpha=-group["lr"] * LIKE_ADAMW * math.sqrt(max(shape)))
+    def __init__(self, momentum: float = 0.95) -> None:
+        self.momentum = momentum
 
-    def _ahead(self, matrix: nn.Parameter, momentum: float) -> Tensor:
+    def __call__(self, parameters: list[nn.Parameter], states: list[dict[str, Tensor]], lr: float, weight_decay: float) -> None:
+        shapes: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
+        for matrix, state in zip(parameters, states, strict=True):
+            shapes.setdefault(matrix.shape, []).append((matrix, self._ahead(matrix, state)))
+        for shape, alike in shapes.items():
+            updates = orthogonal(torch.stack([ahead for _, ahead in alike]))
+            for (matrix, _), update in zip(alike, updates, strict=True):
+                matrix.mul_(1 - lr * weight_decay)
+                matrix.add_(update, alpha=-lr * LIKE_ADAMW * math.sqrt(max(shape)))
+
+    def _ahead(self, matrix: nn.Parameter, state: dict[str, Tensor]) -> Tensor:
         """The running mean of gradients, one step further (Nesterov)."""
         assert matrix.grad is not None
-        state = self.state[matrix]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
-        mean = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
-        return matrix.grad.lerp(mean, momentum)
+        mean = state["momentum_buffer"].lerp_(matrix.grad, 1 - self.momentum)
+        return matrix.grad.lerp(mean, self.momentum)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
