@@ -21,6 +21,7 @@ from picollm.commands._graph import stages
 from picollm.commands._options import AsJson
 from picollm.commands.info import overview
 from picollm.commands.status import spoken
+from picollm.core import forkserver
 from picollm.core.config import BUDGETS, read
 from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
@@ -124,7 +125,12 @@ def _follow(command: list[str], progress: Progress) -> int:
 
     It has a process group of its own, so that an interruption comes from here: to DVC and the stage at once, as from a terminal, and only once.
     """
-    environment = {"DVC_NO_ANALYTICS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    with forkserver.running() as address:
+        environment = {"DVC_NO_ANALYTICS": "1", **os.environ, **address, "PYTHONUNBUFFERED": "1"}
+        return _listen(command, environment, progress)
+
+
+def _listen(command: list[str], environment: dict[str, str], progress: Progress) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment, process_group=0) as process:
         assert process.stdout
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)

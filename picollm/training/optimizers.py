@@ -66,10 +66,10 @@ class AdamW:
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
         means, squares, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         beta1, beta2 = self.betas
         fused_adamw(
-            parameters, gradients, means, squares, [], steps,
+            list[Tensor](parameters), gradients, means, squares, [], steps,
             fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=lr, weight_decay=weight_decay, eps=1e-8, maximize=False,
         )  # fmt: skip
 

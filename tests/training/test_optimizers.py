@@ -117,7 +117,10 @@ sys.exit("torch._dynamo" in sys.modules)
 def test_muon_is_torchs_but_for_its_precision(shape):
     """torch.optim.Muon rounds to bfloat16, of eight bits, fifteen times on the way."""
     ours, theirs = (nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0))) for _ in range(2))
-    muons = optimizers.Optimizer([{"rule": Muon(), "params": [ours], "lr": 0.01, "weight_decay": 0.1}]), torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    muons = (
+        optimizers.Optimizer([{"rule": Muon(), "params": [ours], "lr": 0.01, "weight_decay": 0.1}]),
+        torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    )
     for step in range(3):
         before = ours.detach().clone()
         for parameter, muon in zip((ours, theirs), muons, strict=True):
