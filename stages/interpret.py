@@ -7,9 +7,10 @@ from picollm import tracking
 from picollm.analysis._options import Options
 from picollm.analysis._result import Subject
 from picollm.analysis._runner import run_all, text_report
-from picollm.core import devices
+from picollm.core import devices, registry
 from picollm.core.config import parse
 from picollm.core.files import write_record, write_text
+from picollm.core.parallel import share
 from picollm.core.tokens import open_tokens
 from picollm.study import Study
 from picollm.training.checkpoints import load_model, read_config, seeds_of
@@ -27,7 +28,8 @@ def main(study: Study, name: str) -> None:
         folder = seeds.pop(min(seeds))
         model, tokens = load_model(folder).to(device), open_tokens(Path("data/tokens") / task)
         subject = Subject(model, tokens, Path("data/raw") / task, options, folder, tuple(seeds.values()))
-        report = run_all(subject, plots, tracking.root() / ".resume" / "interpret" / name)
+        processes, _ = share(study.threads, len(registry.names("analysis")), device.type)
+        report = run_all(subject, plots, tracking.root() / ".resume" / "interpret" / name, processes)
         write_text(plots / "report.md", text_report(name, report))
     write_record(Path(f"metrics/interpret/{name}.json"), report)
     if report:

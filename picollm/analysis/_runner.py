@@ -7,45 +7,57 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock
 
 from picollm.analysis._result import Result, Row, Skip, Subject
 from picollm.core import registry
 from picollm.core.files import atomic, read_json, sha256, write_json, write_text
 from picollm.core.fingerprint import code
+from picollm.core.parallel import workers
 from picollm.report import figures
 
 DPI = 110
 DONE = "result.json"  # written last
 
 
-def run_all(subject: Subject, out: Path, memory: Path | None = None) -> dict[str, Any]:
+def run_all(subject: Subject, out: Path, memory: Path | None = None, processes: int = 1) -> dict[str, Any]:
     """{analysis: {"metrics": {name: estimate}, "claims": [sentences], "files": [names in `out`]}}, or {analysis: {"skipped": the reason}}.
 
     `memory` is a folder where results are kept: an analysis whose code, subject and options are those of before is not run again.
+    `processes` do them side by side, each on one thread.
     Raises UserError for options that the task or the model cannot meet.
     """
     assert not subject.model.training, "dropout would make every number a lottery"
     names = registry.names("analysis") if subject.options.analyses is None else subject.options.analyses
     modules = {name: registry.load("analysis", name, "interpret.analyses") for name in names}
     if memory is None:
-        return {name: _run(subject, name, module, out) for name, module in modules.items()}
+        with workers(processes) as each:
+            return dict(zip(names, each(partial(_run, subject, out), names), strict=True))
     memory.mkdir(parents=True, exist_ok=True)
     with FileLock(memory / "lock"):  # two queued experiments may look into the same run
-        return {name: _remembered(subject, name, module, list(modules.values()), out, memory) for name, module in modules.items()}
+        folders = {name: memory / f"{name}-{_mark(subject, module, modules.values())}" for name, module in modules.items()}
+        with workers(processes) as each:
+            each(partial(_remember, subject, folders), folders)
+        return {name: _recall(name, folder, out) for name, folder in folders.items()}
 
 
-def _remembered(subject: Subject, name: str, module: ModuleType, modules: Sequence[ModuleType], out: Path, memory: Path) -> dict[str, Any]:
-    """What the analysis found, now or when it was last run on all this; its files in `out`."""
-    folder = memory / f"{name}-{_mark(subject, module, modules)}"
-    if not (folder / DONE).exists():
-        write_json(folder / DONE, _run(subject, name, module, folder))
-    for old in memory.glob(f"{name}-*"):
+def _remember(subject: Subject, folders: Mapping[str, Path], name: str) -> None:
+    """Leave what the analysis finds in its folder, unless it is there from a run on all that decides it."""
+    if not (folders[name] / DONE).exists():
+        write_json(folders[name] / DONE, _run(subject, folders[name], name))
+
+
+def _recall(name: str, folder: Path, out: Path) -> dict[str, Any]:
+    """What the analysis found; its files in `out`, and what it found before removed."""
+    for old in folder.parent.glob(f"{name}-*"):
         if old != folder:
             shutil.rmtree(old)
     entry: dict[str, Any] = read_json(folder / DONE)
@@ -55,8 +67,10 @@ def _remembered(subject: Subject, name: str, module: ModuleType, modules: Sequen
     return entry
 
 
-def _run(subject: Subject, name: str, module: ModuleType, folder: Path) -> dict[str, Any]:
-    result = module.analyse(subject)
+def _run(subject: Subject, folder: Path, name: str) -> dict[str, Any]:
+    if parent_process() is not None:  # of several side by side
+        torch.set_num_threads(1)
+    result = registry.load("analysis", name, "interpret.analyses").analyse(subject)
     if isinstance(result, Skip):
         return {"skipped": result.reason}
     claims = [claim.filled(result.metrics) for claim in result.claims]

@@ -76,6 +76,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
     """PNG without the software's name and version, which would change the bytes."""
     with matplotlib.rc_context(SETTINGS), atomic(path) as temporary:
+        figure.set_dpi(dpi)
+        if engine := figure.get_layout_engine():  # savefig would draw everything once more to call this, with the same result
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
