@@ -25,6 +25,18 @@ def pytest_configure():
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items):
+    """The tests of a file go to one worker, and all that use the built study, which take longest, to one and first: what they share is made once."""
+
+    def is_pipeline(item) -> bool:
+        return "built" in getattr(item, "fixturenames", ())
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("pipeline" if is_pipeline(item) else item.nodeid.partition("::")[0]))
+    items.sort(key=is_pipeline, reverse=True)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Chromium with an empty profile, as a visitor has it who comes for the first time."""

@@ -1,10 +1,11 @@
 """A tiny study in a folder of its own, built once by the real commands; tests work on copies of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from picollm.core import forkserver
 from tests import checkouts
 from tests.checkouts import Checkout
 
@@ -75,22 +76,27 @@ def lay_out(path: Path) -> Checkout:
     return checkouts.lay_out(path, lambda name: name.split("/")[0] in parts, small)
 
 
-def pytest_collection_modifyitems(items):
-    """All of these to one worker of xdist: the study they share is built once."""
-    for item in items:
-        if "built" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
+@pytest.fixture(scope="session")
+def forked() -> Iterator[dict[str, str]]:
+    """An environment in which stages are forks, as they are under `python -m picollm study`."""
+    with forkserver.running() as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")
-def laying_out() -> Callable[[Path], Checkout]:
-    """`lay_out`, for tests that build in a folder of their own."""
-    return lay_out
+def laying_out(forked) -> Callable[[Path], Checkout]:
+    """`lay_out`, for tests that build in a folder of their own. Stages there are forks."""
+
+    def laid(path: Path) -> Checkout:
+        checkout = lay_out(path)
+        return Checkout(path=checkout.path, environment=checkout.environment | forked)
+
+    return laid
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Checkout:
-    """The small study after one `dvc repro`; read it, or copy it."""
+def built(tmp_path_factory, forked) -> Checkout:
+    """The small study after one `dvc repro` whose stages are processes of their own; read it, or copy it. Stages of a copy are forks."""
     path = tmp_path_factory.mktemp("study") / "checkout"
     path.mkdir()
     checkout = lay_out(path)
@@ -103,6 +109,7 @@ def built(tmp_path_factory) -> Checkout:
     checkout.imports = record
     checkout.run("git", "add", "-A")
     checkout.run("git", "commit", "-q", "-m", "its results")
+    checkout.environment |= forked
     return checkout
 
 
