@@ -3,7 +3,8 @@
 import importlib
 import sys
 
-from picollm.core import allocator, forkserver
+from picollm import forkserver
+from picollm.core import allocator
 from picollm.core.errors import UserError, exit_on_user_error
 
 # Whether a stage takes the NAME of a task, a run, a pair or a sweep.

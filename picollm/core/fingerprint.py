@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-WITHOUT_EFFECT = ("picollm.tracking", "picollm.report")  # they watch a result, they do not make it
+WITHOUT_EFFECT = ("picollm.tracking", "picollm.report", "picollm.forkserver")  # they watch a result, they do not make it
 
 
 def code(without: Iterable[str] = ()) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from picollm.core import forkserver
+from picollm import forkserver
 from tests import checkouts
 from tests.checkouts import Checkout
 

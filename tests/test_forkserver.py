@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from picollm.core import forkserver
+from picollm import forkserver
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="there are servers on Linux only")
 
 MAIN = """\
 import os, subprocess, sys, time
-from picollm.core import forkserver
+from picollm import forkserver
 
 if __name__ == "__main__":
     if (status := forkserver.handed_over()) is not None:
@@ -154,7 +154,7 @@ def test_a_server_that_is_gone_is_not_missed(stage, tmp_path):
 
 
 def test_a_server_ends_with_who_started_it():
-    code = "import sys, time; from picollm.core import forkserver\nwith forkserver.running([]):\n    print('there', flush=True); time.sleep(60)"
+    code = "import sys, time; from picollm import forkserver\nwith forkserver.running([]):\n    print('there', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "there\n"
     servers = psutil.Process(process.pid).children()
