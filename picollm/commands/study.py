@@ -16,12 +16,12 @@ from typing import Annotated, Any
 
 import typer
 
+from picollm import forkserver
 from picollm.commands._durations import durations, note
 from picollm.commands._graph import stages
 from picollm.commands._options import AsJson
 from picollm.commands.info import overview
 from picollm.commands.status import spoken
-from picollm import forkserver
 from picollm.core.config import BUDGETS, read
 from picollm.core.errors import UserError, did_you_mean
 from picollm.core.files import read_json
