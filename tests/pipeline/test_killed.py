@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -75,6 +77,26 @@ def test_killed_training_resumes_to_the_same_bits(built, tmp_path):
             assert sorted(set(steps)) == list(range(5, 801, 5))
             assert len(steps) - len(set(steps)) <= 3  # the last points before the kill may be logged twice
     assert not list((killed.path / ".resume").glob("train-softmax-*/"))
+
+
+def test_an_interrupted_study_leaves_no_training_behind(built, tmp_path):
+    """Ctrl-C in the terminal: to the study, and from it to DVC, the stage, its fork and the two seeds that this trains."""
+    stopped = slowed(built.copy(tmp_path / "stopped"))
+    with stopped.start(sys.executable, "-m", "picollm", "study", STAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
+        end = time.monotonic() + 120
+        while not saved(stopped, "train-softmax-*/seed*", beyond=100):
+            assert study.poll() is None, study.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        family = psutil.Process(study.pid).children(recursive=True)
+        assert len([member for member in family if "forkserver" in " ".join(member.cmdline())]) >= 4  # server, keeper, stage, seeds
+        study.send_signal(signal.SIGINT)
+        _, err = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted; the same command goes on where this one stopped"
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not [member for member in alive if member.status() != psutil.STATUS_ZOMBIE]
+    assert saved(stopped, "train-softmax-*/seed*", beyond=100)
 
 
 def test_a_killed_sweep_trains_no_cell_twice_and_ends_with_the_same_bits(built, tmp_path):
