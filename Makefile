@@ -28,10 +28,10 @@ smoke: $(READY)  ## the whole pipeline in a few minutes, in a copy in .smoke
 	cd .smoke && git init -q && python -m picollm study
 
 test: $(READY)
-	python -m pytest -n 2 --dist loadgroup --durations 20 --durations-min 5 -m "not slow"
+	python -m pytest -n 2 --dist loadscope --durations 20 --durations-min 5 -m "not slow"
 
 test-all: $(READY)
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2 --dist loadscope
 
 $(LENS)/.ready: tests/parity/requirements-lens.txt
 	$(PYTHON) -m venv $(LENS)

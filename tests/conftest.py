@@ -25,16 +25,17 @@ def pytest_configure():
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """The tests of a file go to one worker, and all that use the built study, which take longest, to one and first: what they share is made once."""
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file go to one worker, and all of the pipeline to one: what they share is made once. (Groups by mark, xdist's own way, get lost
+    between xdist 3.8 and pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling  # here: without xdist nobody asks
 
-    def is_pipeline(item) -> bool:
-        return "built" in getattr(item, "fixturenames", ())
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "tests/pipeline" if file.startswith("tests/pipeline/") else file
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("pipeline" if is_pipeline(item) else item.nodeid.partition("::")[0]))
-    items.sort(key=is_pipeline, reverse=True)
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from picollm.core.config import parse
 from picollm.core.errors import UserError
 from picollm.models.kgram import Config, Model
 from picollm.training import optimizers
+from picollm.training.muon import Muon
 from picollm.training.recipe import Recipe
 
 V, K, D, H = 17, 3, 8, 12
@@ -128,10 +129,12 @@ def test_a_state_is_the_last_tokens():
 )
 def test_muon_takes_inner_matrices_and_no_table(variant, taken):
     model = build(variant)
-    muon, adamw = optimizers.build(model, Recipe(steps=1, optimizer="muon")).optimizers
-    members = {id(parameter) for group in muon.param_groups for parameter in group["params"]}
+    muon, tables, *_ = optimizers.build(model, Recipe(steps=1, optimizer="muon")).param_groups
+    assert isinstance(muon["rule"], Muon)
+    members = {id(parameter) for parameter in muon["params"]}
     assert {name for name, parameter in model.named_parameters() if id(parameter) in members} == taken | {"layers.0.weight", "layers.1.weight"}
-    assert id(model.embed.weight) in {id(parameter) for parameter in adamw.param_groups[0]["params"]}
+    assert isinstance(tables["rule"], optimizers.AdamW)
+    assert id(model.embed.weight) in {id(parameter) for parameter in tables["params"]}
 
 
 @pytest.mark.parametrize(
