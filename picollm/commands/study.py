@@ -121,16 +121,14 @@ def _check(targets: Iterable[str], budget: str | None) -> None:
 
 
 def _follow(command: list[str], progress: Progress) -> int:
-    """Run DVC to its end, its messages about stages to `progress`, its errors and the bars of trainings to the terminal.
-
-    It has a process group of its own, so that an interruption comes from here: to DVC and the stage at once, as from a terminal, and only once.
-    """
+    """Run DVC to its end, its messages about stages to `progress`, its errors and the bars of trainings to the terminal."""
     with forkserver.running() as address:
         environment = {"DVC_NO_ANALYTICS": "1", **os.environ, **address, "PYTHONUNBUFFERED": "1"}
         return _listen(command, environment, progress)
 
 
 def _listen(command: list[str], environment: dict[str, str], progress: Progress) -> int:
+    """DVC has a process group of its own, so that an interruption comes from here: to DVC and the stage at once, as from a terminal, and only once."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment, process_group=0) as process:
         assert process.stdout
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)

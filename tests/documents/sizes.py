@@ -3,6 +3,7 @@
 import re
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 
 from tests.documents.blocks import ROOT
 
@@ -12,13 +13,18 @@ SUFFIXES = {"pages": (".html", ".css", ".js"), "documents": (".md",), "params": 
 RESULTS = ("plots/", "metrics/", "data/shipped/")
 
 
+@cache
+def listed() -> list[str]:
+    """All files that git knows."""
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+
+
 def counted(part: str) -> tuple[int, int]:
     """(files, lines) of those that git lists: of a folder its Python files; of picollm those that lie in none of its folders."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     if part in SUFFIXES:
-        chosen = [name for name in listed if name.endswith(SUFFIXES[part]) and not name.startswith(RESULTS)]
+        chosen = [name for name in listed() if name.endswith(SUFFIXES[part]) and not name.startswith(RESULTS)]
     else:
-        chosen = [name for name in listed if name.startswith(f"{part}/") and name.endswith(".py") and (part != "picollm" or name.count("/") == 1)]
+        chosen = [name for name in listed() if name.startswith(f"{part}/") and name.endswith(".py") and (part != "picollm" or name.count("/") == 1)]
     return len(chosen), sum(len((ROOT / name).read_text().splitlines()) for name in chosen)
 
 
