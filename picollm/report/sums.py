@@ -74,7 +74,7 @@ def _strata(task: Task) -> Table | None:
     if not found:
         return None
     first = found[0][2]
-    chains, suites = list(first["chains"]), list(first["suites"])
+    chains, suites = sorted(first["chains"], key=int), list(first["suites"])
     rows = []
     for run, seed, strata in found:
         worst = min(strata["lengths"], key=lambda name: strata["lengths"][name]["successes"])
@@ -82,7 +82,7 @@ def _strata(task: Task) -> Table | None:
         cells = [lengths, *(_rate(strata["chains"].get(chain)) for chain in chains), *(_rate(strata["suites"].get(suite)) for suite in suites)]
         rows.append(Row(f"{run.name} seed {seed}", [*cells, _rate(strata["commutes"])], style=run.style))
     head = ["model", "worst pair of lengths", *(f"chain {chain}" for chain in chains), *suites, "a+b as b+a"]
-    return Table("Right answers by stratum: the pair of operand lengths with the fewest, the longest carry chain, nines and round numbers.", head, rows)
+    return Table("Right answers by stratum: the pair of operand lengths with the fewest, the longest carry chain, nines, round numbers, carries.", head, rows)
 
 
 def _exact(task: Task) -> Table | None:

@@ -28,7 +28,7 @@ def seed(failures: int, right: list[int]) -> dict[str, Any]:
         },
         "strata": {
             "lengths": {"1x1": proportion(10, 10), "4x3": proportion(7, 10)},
-            "chains": {"0": proportion(10, 10), "4": proportion(3, 10)},
+            "chains": {"0": proportion(10, 10), "10": proportion(2, 10), "4": proportion(3, 10)},
             "suites": {"nines": proportion(5, 6)},
             "commutes": rate,
         },
@@ -62,7 +62,7 @@ def test_every_proof_is_a_row_and_the_rate_over_seeds_has_its_interval(task: Tas
 
 
 def test_strata_show_the_worst_pair_of_lengths_and_each_chain(task: Task) -> None:
-    assert found(task, "Right answers").rows[0].cells == ["4x3: 7 of 10", "10 of 10", "3 of 10", "5 of 6", "9 of 10"]
+    assert found(task, "Right answers").rows[0].cells == ["4x3: 7 of 10", "10 of 10", "3 of 10", "2 of 10", "5 of 6", "9 of 10"]
 
 
 def test_exact_match_is_the_median_over_seeds_where_it_was_measured(task: Task) -> None:
