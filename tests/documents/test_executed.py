@@ -32,7 +32,9 @@ def checkout(tmp_path) -> Checkout:
         params = path / "params.yaml"
         params.write_text(re.sub(r"^budget: \w+", "budget: smoke", params.read_text(), flags=re.MULTILINE))
         (path / ".venv").mkdir()
-        (path / ".venv/bin").symlink_to(Path(sys.executable).parent)
+        for part in Path(sys.prefix).iterdir():  # all of it: a python finds its libraries by the pyvenv.cfg beside its folder
+            if part.name != ".ready":
+                (path / ".venv" / part.name).symlink_to(part)
         (path / ".venv/.ready").touch()  # after requirements.lock
 
     path = tmp_path / "picollm"

@@ -129,6 +129,24 @@ def test_a_missed_chain_is_one_short_of_a_carry_in_all_its_columns():
     assert np.array_equal(drawn(0.0), made)
 
 
+@pytest.mark.parametrize("base", [2, 10, 16])
+def test_every_sum_of_an_even_column_is_as_likely_and_every_pair_of_digits_with_it(base):
+    pairs = sampling.even_pairs(generator(0), base, 20_000, 4)
+    assert 0 <= pairs.min() <= pairs.max() == base - 1
+    sums = 2 * base - 1
+    assert np.bincount(pairs.sum(1, dtype=int).ravel()) == pytest.approx([80_000 / sums] * sums, rel=0.1)
+    middle = pairs[:, 0][pairs.sum(1) == base - 1]  # where any first digit has its second
+    assert np.bincount(middle) == pytest.approx([len(middle) / base] * base, rel=0.15)
+
+
+def test_the_share_of_even_columns_is_that_of_training_alone():
+    config = replace(CONFIG, digits=[1, 4], carry_share=0.0, carry_steps=0, padding="fixed", even_share=1.0)
+    ids, _ = sampling.stream(config, 0, 20_000)(0)
+    digits = np.stack((ids[:, 1:5], ids[:, 6:10]), 1)
+    assert np.mean(digits.sum(1) == 18) == pytest.approx(1 / 19, abs=0.002)
+    assert np.mean(sampling.problems(generator(0), config, 20_000, 4, held=True)[0].sum(1) == 18) < 0.01
+
+
 def test_lengths_are_equally_often_and_numbers_uniform():
     digits, lengths = sampling.draw(generator(0), replace(CONFIG, padding="none"), 40_000, 4)
     assert np.bincount(lengths.ravel())[1:] == pytest.approx([20_000] * 4, rel=0.04)
@@ -253,6 +271,9 @@ def test_settings_that_make_no_file_are_named(options, message):
         ({"heldout": 0.0}, "heldout: 0.0 is no share"),
         ({"carry_share": 1.5}, "carry_share"),
         ({"carry_missed": -0.1}, "carry_missed"),
+        ({"even_share": 2.0}, "even_share"),
+        ({"even_share": 0.5, "operands": 3}, "even_share: 0.5 is for two operands"),
+        ({"even_share": 0.5, "padding": "none"}, "even_share: 0.5 is for two operands"),
         ({"tokens_per_pass": 0}, "tokens_per_pass: 0"),
         ({"tokens_per_pass": 3, "order": "plain"}, "tokens_per_pass: .* give 1 to 2"),
         ({"tokens_per_pass": "all", "padding": "none"}, "tokens_per_pass: all needs padding"),

@@ -36,6 +36,7 @@ class Config(Sets):
     carry_share: float = 0.3  # of the training problems at step 0 that are made to carry
     carry_steps: int = 1000  # over which that share falls to 0
     carry_missed: float = 0.0  # of those, the share whose chain nothing sets off: the same columns one short of a carry, and none comes
+    even_share: float = 0.0  # of the training problems whose columns have any sum as likely; of two operands with fixed padding
     long_lengths: list[int] = field(default_factory=list)
     proof: Literal["none", "strata", "certificate", "exhaustive"] = "strata"
     sequences: int = 0  # lines of a|b|sum in a plain file beside the sets, for tokenizers and tasks of text
@@ -55,9 +56,11 @@ class Config(Sets):
             raise ValueError(f"long_lengths: {self.long_lengths[-1]} digits are too many; give at most {MOST_DIGITS}")
         if not 0 < self.heldout < 1:
             raise ValueError(f"heldout: {self.heldout} is no share; give one between 0 and 1, for the test sets are made of it")
-        for name in ("carry_share", "carry_missed"):
+        for name in ("carry_share", "carry_missed", "even_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is no share; give 0 to 1")
+        if self.even_share and (self.operands != 2 or self.padding != "fixed"):
+            raise ValueError(f"even_share: {self.even_share} is for two operands with fixed padding; remove it")
         not_negative(self, "carry_steps", "sequences")
         self._check_pass()
         if self.proof in ("certificate", "exhaustive") and (self.padding != "fixed" or self.operands != 2 or self.base ** (2 * self.digits[1]) > 10**9):

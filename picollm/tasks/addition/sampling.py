@@ -4,7 +4,8 @@ Uniform numbers hardly ever carry far, and are hardly ever short. So every lengt
 falls to 0 over `carry_steps`, has a chain of carries on purpose: one column alone, a chain somewhere, or one from end to end
 (999 + 1). A share `carry_missed` of these have the same columns and nothing that sets them off (999 + 0), which is as rare
 by chance, and what a model gets wrong that takes a long chain for a carry. The share depends on the step and on no measurement, so
-that a batch stays a pure function of it.
+that a batch stays a pure function of it. A share `even_share`, of all steps alike, has columns whose sums are as likely: 9 + 9 is one pair of digits in a
+hundred and one sum of nineteen, and 18 beside a rare neighbour is what a model gets wrong that has learned the sums that are frequent.
 
 Shapes: N problems, K operands, W digits, units first.
 """
@@ -31,7 +32,7 @@ def stream(config: Config, seed: int, batch_size: int) -> Callable[[int], tuple[
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
         rng = _rows.generator(_rows.STREAM, config.seed, seed, step)
         width = int(rng.integers(config.digits[0], config.digits[1] + 1)) if config.padding == "longest" else config.digits[1]
-        return rows(config, *problems(rng, config, batch_size, width, carry_share(config, step)))
+        return rows(config, *problems(rng, config, batch_size, width, carry_share(config, step), config.even_share))
 
     return batch
 
@@ -41,13 +42,15 @@ def carry_share(config: Config, step: int) -> float:
     return config.carry_share * max(0.0, 1 - step / config.carry_steps) if config.carry_steps else 0.0
 
 
-def problems(rng: np.random.Generator, config: Config, n: int, width: int, carrying: float = 0.0, held: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def problems(
+    rng: np.random.Generator, config: Config, n: int, width: int, carrying: float = 0.0, even: float = 0.0, held: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """(n, K, width) int8 digits and (n, K) lengths, all held out or none. Raises UserError where there are no such problems."""
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     share = config.heldout if held else 1 - config.heldout
     missing, tries = n, 0
     while missing > 0:
-        digits, lengths = draw(rng, config, int(missing / share * 1.1) + 16, width, carrying)
+        digits, lengths = draw(rng, config, int(missing / share * 1.1) + 16, width, carrying, even)
         chosen = np.flatnonzero(is_held_out(digits, config.heldout) == held)[:missing]
         kept.append((digits[chosen], lengths[chosen]))
         missing -= len(chosen)
@@ -59,7 +62,7 @@ def problems(rng: np.random.Generator, config: Config, n: int, width: int, carry
     return np.concatenate([digits for digits, _ in kept]), np.concatenate([lengths for _, lengths in kept])
 
 
-def draw(rng: np.random.Generator, config: Config, n: int, width: int, carrying: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, config: Config, n: int, width: int, carrying: float = 0.0, even: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """As `problems`, held out or not. Where zeros go up to the longest operand, one has `width` digits."""
     base, K = config.base, config.operands
     lengths = rng.integers(min(config.digits[0], width), width + 1, size=(n, K), dtype=np.int16)
@@ -69,6 +72,9 @@ def draw(rng: np.random.Generator, config: Config, n: int, width: int, carrying:
     if carrying and K == 2 and width > 1:
         some = np.flatnonzero(rng.random(n) < carrying)
         digits[some] = carrying_pairs(rng, base, digits[some], lengths[some], config.carry_missed)
+    if even:
+        some = np.flatnonzero(rng.random(n) < even)
+        digits[some] = even_pairs(rng, base, len(some), width)
     return digits, lengths
 
 
@@ -107,3 +113,10 @@ def carrying_pairs(rng: np.random.Generator, base: int, digits: np.ndarray, leng
     result = digits.copy()
     result[every, longer], result[every, 1 - longer] = x, y
     return result
+
+
+def even_pairs(rng: np.random.Generator, base: int, n: int, width: int) -> np.ndarray:
+    """(n, 2, width) pairs of which every column adds up to 0 .. 2 (base - 1), each as likely."""
+    sums = rng.integers(2 * base - 1, size=(n, width))
+    first = rng.integers(np.maximum(0, sums - base + 1), np.minimum(sums, base - 1) + 1)
+    return np.stack((first, sums - first), 1).astype(np.int8)
