@@ -4,15 +4,16 @@ import difflib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -28,6 +29,7 @@ from picollm.core.files import read_json
 
 STAGE = re.compile(r"(?:(?P<runs>Running stage) |Stage )'(?P<name>[^']+)'(?::|(?P<cached> is cached)|(?P<same> didn't change))")
 NAMES = 40  # columns for the name of a stage
+LOOK = 0.5  # seconds between two looks for an interruption
 
 
 @dataclass
@@ -122,18 +124,28 @@ def _check(targets: Iterable[str], budget: str | None) -> None:
 
 def _follow(command: list[str], progress: Progress) -> int:
     """Run DVC to its end, its messages about stages to `progress`, its errors and the bars of trainings to the terminal."""
-    with forkserver.running() as address:
+    with _interruptions(), forkserver.running() as address:
         environment = {"DVC_NO_ANALYTICS": "1", **os.environ, **address, "PYTHONUNBUFFERED": "1"}
         return _listen(command, environment, progress)
 
 
+@contextmanager
+def _interruptions() -> Iterator[None]:
+    """SIGTERM is one too, and SIGINT is in every process started here, though a shell's background jobs, and what they start, ignore it."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _listen(command: list[str], environment: dict[str, str], progress: Progress) -> int:
     """DVC has a process group of its own, so that an interruption comes from here: to DVC and the stage at once, as from a terminal, and only once."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment, process_group=0) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, process_group=0) as process:
         assert process.stdout
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            for line in process.stdout:
+            for line in _lines(process.stdout):
                 progress.hear(line)
         except KeyboardInterrupt:
             with suppress(ProcessLookupError):
@@ -143,9 +155,20 @@ def _listen(command: list[str], environment: dict[str, str], progress: Progress)
             progress.end("stopped after ")
             note(progress.seconds)
             raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
     return process.returncode
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Never wait long: Python sees a signal between two calls, and one that came just before a read would wait for DVC's next line, for minutes."""
+    rest = b""
+    while True:
+        if not select.select([stream], [], [], LOOK)[0]:
+            continue
+        data = os.read(stream.fileno(), 1 << 16)
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+        if not data:
+            return
 
 
 def _advice(failed: str | None) -> str:

@@ -187,10 +187,13 @@ def test_a_stage_that_fails_is_named_and_the_code_is_dvcs(project):
     assert ended.stdout.splitlines()[-1] == "make@a failed, its message stands above; mend that and start the same command again: it goes on there"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_study_stops_its_stage_and_says_that_it_goes_on(project, how):
+@pytest.mark.parametrize(("how", "in_background"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
+def test_an_interrupted_study_stops_its_stage_and_says_that_it_goes_on(project, how, in_background):
+    """What a shell without job control starts in the background ignores SIGINT, which must not reach DVC and the stage."""
     project.write("params.yaml", PARAMS.replace("name: copy}, size: 1", "name: slow}, size: 1"))
     command = [sys.executable, "-m", "picollm", "study"]
+    if in_background:
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
     with subprocess.Popen(command, cwd=project.path, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 60
         while not (project.path / "began").exists():
