@@ -1,8 +1,8 @@
 """`python -m benchmarks [--quick] [NAME ...]`: all benchmarks, or those named, one after the other."""
 
-from picollm.core import allocator
+from picollm.core import startup
 
-allocator.apply()  # before torch: the memory of every peer is managed alike
+startup.apply()  # before torch: the memory of every peer is managed alike
 
 import argparse  # noqa: E402
 

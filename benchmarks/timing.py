@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from picollm.core import allocator
+from picollm.core import startup
 
 Seconds = dict[str, list[float]]  # of each case, in the order of the rounds
 THREADS = 2
@@ -62,6 +62,6 @@ def in_subprocess(module: str, *arguments: str) -> float:
 
     Its large blocks come from the system and go back to it.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in allocator.SETTINGS} | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    environment = {name: value for name, value in os.environ.items() if name not in startup.SETTINGS} | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
     result = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True, env=environment)
     return float(result.stdout.strip())

@@ -1,11 +1,11 @@
-"""`python -m picollm`: the allocator settings first, then the command line."""
+"""`python -m picollm`: the settings of a process first, then the command line."""
 
-from picollm.core import allocator
+from picollm.core import startup
 from picollm.core.errors import exit_on_user_error
 
 
 def main() -> None:
-    allocator.apply()
+    startup.apply()
     from picollm import cli
 
     exit_on_user_error(cli.main)

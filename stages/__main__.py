@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from picollm import forkserver
-from picollm.core import allocator
+from picollm.core import startup
 from picollm.core.errors import UserError, exit_on_user_error
 
 # Whether a stage takes the NAME of a task, a run, a pair or a sweep.
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    allocator.apply()
+    startup.apply()
     if (status := forkserver.handed_over()) is not None:
         sys.exit(status)
     exit_on_user_error(main)

@@ -21,7 +21,7 @@ LEVELS = [  # a module imports its own level and those before, never one after
     {"cli", "__main__"},
     {"stages"},
 ]
-WITHOUT_TORCH = [f"core.{name}" for name in ("config", "errors", "files", "registry", "tokens", "statistics", "allocator")]
+WITHOUT_TORCH = [f"core.{name}" for name in ("config", "errors", "files", "registry", "tokens", "statistics", "startup")]
 
 
 def name_of(path):

@@ -1,6 +1,6 @@
 """Ridge regression onto complex targets, each with a penalty of its own, chosen by generalised cross-validation (Golub, Heath & Wahba 1979).
 
-Shapes: N rows to fit on, M rows to judge by, D inputs, K targets, P penalties.
+Shapes: N rows to fit on, M rows to judge by, D inputs, K targets, P penalties, G classes.
 """
 
 import numpy as np
@@ -22,14 +22,25 @@ class Ridge:
         self._explains = (2 - variance * self._shrink) * self._shrink  # (P, D)
         self._free = 1 - (1 + (variance * self._shrink).sum(1)) / n  # (P,): the share of the degrees of freedom that a fit leaves
 
-    def fit(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """y (N, K) -> the coefficients (D + 1, K), and the R^2 (K,) that the cross-validation expects of them on other rows."""
-        mean = y.mean(0)
-        products = _times(self._fitted.T, y - mean)  # (D, K)
-        total = _squares(y - mean).sum(0)
+    def fit(self, codes: np.ndarray, place: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Targets codes (N, K), or codes (G, K)[place (N,)] -> the coefficients (D + 1, K), and the R^2 (K,) that the cross-validation expects on other rows.
+
+        Of classes only the sums over their rows matter, which are few.
+        """
+        sums, counts = (self._fitted, np.ones(len(codes))) if place is None else self._classes(place)
+        codes = codes if place is None else codes[np.unique(place)]
+        mean = counts @ codes / counts.sum()
+        products = _times(sums.T, codes - mean)  # (D, K)
+        total = counts @ _squares(codes - mean)
         left = (total - self._explains @ _squares(products)) / self._free[:, None] ** 2  # (P, K)
         best = self._shrink[left.argmin(0)].T  # (D, K)
         return np.concatenate([best * products, mean[None]]), 1 - _ratio(left.min(0), total)
+
+    def _classes(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) -> of every class that occurs, in ascending order, the sum of its rows (G, D), and how many there are (G,)."""
+        order = np.argsort(place, kind="stable")
+        first = np.flatnonzero(np.diff(place[order], prepend=-1))
+        return np.add.reduceat(self._fitted[order], first), np.diff(first, append=len(place)).astype(np.float64)
 
     def predict(self, coefficients: np.ndarray) -> np.ndarray:
         """(D + 1, K) -> (M, K), of the rows that were not fitted on."""

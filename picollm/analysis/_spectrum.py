@@ -18,10 +18,8 @@ def power(x: np.ndarray) -> np.ndarray:
 def _parts(x: np.ndarray) -> np.ndarray:
     """(N, D) -> (N // 2, D): the power of each dimension."""
     n = len(x)
-    x = x - x.mean(0)
-    frequencies = np.arange(1, n // 2 + 1)
-    waves = np.exp(-2j * np.pi * np.outer(frequencies, np.arange(n)) / n)
-    return np.asarray(np.abs(waves @ x) ** 2 * np.where(2 * frequencies == n, 1, 2)[:, None])  # all but a wave that just alternates have a mirror image
+    power = np.abs(np.fft.rfft(x - x.mean(0), axis=0)[1:]) ** 2
+    return np.asarray(power * np.where(2 * np.arange(1, n // 2 + 1) == n, 1, 2)[:, None])  # all but a wave that just alternates have a mirror image
 
 
 def shuffled_power(x: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ from picollm.tasks.numeric.values import VALUES
 ROOT = 3  # its powers are all of 1..126
 TOP = 5  # characters that count as a few
 SHORTEST = 4  # terms of a prefix: two say which cell it is, two more which family
-MOST, FEWEST = 1000, 8  # sequences of a family on either side
+MOST, FEWEST = 750, 8  # sequences of a family on either side
 SEED = 4
 
 
@@ -116,7 +116,7 @@ class Probe:
     @cached_property
     def fit(self) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of all characters, and what is expected of each."""
-        return self.ridge.fit(self.prefixes.group.characters[self.fitted])
+        return self.ridge.fit(self.prefixes.group.characters, self.fitted)
 
     def r_squared(self, order: np.ndarray | None = None, renaming: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """The mean over the TOP characters that looked best in the fit, and which they are.
@@ -126,7 +126,7 @@ class Probe:
         waves = self.prefixes.group.characters
         waves = waves if renaming is None else waves[renaming]
         labels = self.fitted if order is None else self.fitted[order]
-        coefficients, expected = self.fit if order is None and renaming is None else self.ridge.fit(waves[labels])
+        coefficients, expected = self.fit if order is None and renaming is None else self.ridge.fit(waves, labels)
         top = np.argsort(-expected, kind="stable")[:TOP]
         return float(r_squared(self.ridge.predict(coefficients[:, top]), waves[self.judged][:, top]).mean()), top + 1
 
@@ -140,7 +140,8 @@ class Probe:
         """The share of labels that all characters together give right: the nearest of the group's elements, all of which are equally far from 0."""
         waves = self.prefixes.group.characters
         coefficients, _ = self.fit
-        return float(((self.ridge.predict(coefficients) @ waves.conj().T).real.argmax(1) == self.judged).mean())
+        products = self.ridge.predict(coefficients).view(np.float64) @ waves.view(np.float64).T  # the real parts of those with conjugates
+        return float((products.argmax(1) == self.judged).mean())
 
     def nulls(self) -> dict[str, np.ndarray]:
         """{null: (FEWEST_FOR_P,) R^2}."""
@@ -239,8 +240,10 @@ def probes(model: Model, families: list[Prefixes]) -> Iterator[Probe]:
 
 
 def residuals(model: Model, found: Prefixes) -> dict[str, np.ndarray]:
-    """{site: (N, D)}: the residual stream at the last term of every prefix."""
-    return states(model, found.ids, np.arange(len(found.ids)), found.last, residual_sites(model, "resid_mid", "resid_post"))
+    """{site: (N, D)}: the residual stream at the last term of every prefix; those of about one length are read together."""
+    order = np.argsort(found.last, kind="stable")
+    read = states(model, found.ids[order], np.arange(len(order)), found.last[order], residual_sites(model, "resid_mid", "resid_post"))
+    return {site: x[np.argsort(order)] for site, x in read.items()}
 
 
 def _draw(found: dict[tuple[str, Group], np.ndarray], thresholds: dict[tuple[str, Group], float], rows: list[Row]) -> Figure:

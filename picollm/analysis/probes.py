@@ -115,7 +115,7 @@ def judged(x: np.ndarray, labels: list[tuple[np.ndarray, np.ndarray]]) -> np.nda
     right = []
     for fitted, held in labels:
         classes, place = np.unique(fitted, return_inverse=True)
-        coefficients, _ = ridge.fit(np.eye(len(classes), dtype=np.complex128)[place])
+        coefficients, _ = ridge.fit(np.eye(len(classes), dtype=np.complex128), place)
         right.append(classes[ridge.predict(coefficients).real.argmax(1)] == held)
     return np.array(right, np.float64)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from picollm.analysis._ridge import PENALTIES, Ridge, r_squared
@@ -48,6 +48,17 @@ def test_expectation_holds_on_average() -> None:
         pairs.append((expected.mean(), r_squared(ridge.predict(coefficients), y[40:]).mean()))
     expected, found = np.mean(pairs, 0)
     assert expected == pytest.approx(found, abs=0.05)
+
+
+@given(st.integers(8, 40), st.integers(2, 9), st.integers(0, 2**32 - 1))
+def test_classes_are_fitted_as_their_targets_row_by_row_are(n: int, classes: int, seed: int) -> None:
+    x, codes = data(n, 3, 1.0, seed)
+    place = np.random.default_rng(seed).integers(classes, size=n)  # not every class occurs
+    assume(len(set(place)) > 1)  # targets that never change are rounding
+    codes = np.resize(codes, (classes, codes.shape[1]))
+    ridge = Ridge(x, n)
+    for by_class, by_row in zip(ridge.fit(codes, place), ridge.fit(codes[place]), strict=True):
+        assert np.allclose(by_class, by_row, atol=1e-9)
 
 
 def test_inputs_and_targets_that_never_change() -> None:
