@@ -8,13 +8,11 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
 
 from picollm.analysis._result import Result, Row, Skip, Subject
@@ -68,8 +66,6 @@ def _recall(name: str, folder: Path, out: Path) -> dict[str, Any]:
 
 
 def _run(subject: Subject, folder: Path, name: str) -> dict[str, Any]:
-    if parent_process() is not None:  # of several side by side
-        torch.set_num_threads(1)
     result = registry.load("analysis", name, "interpret.analyses").analyse(subject)
     if isinstance(result, Skip):
         return {"skipped": result.reason}

@@ -74,7 +74,7 @@ def _pool(count: int, killed: str) -> Iterator[ProcessPoolExecutor | None]:
         return
     # A fork has everything imported already; elsewhere it is not safe, and the imports are paid once more.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(count, context, initializer=_begin) as pool:
         try:
             pool.submit(os.getpid).result()  # starts them all
             yield pool
@@ -82,6 +82,13 @@ def _pool(count: int, killed: str) -> Iterator[ProcessPoolExecutor | None]:
             raise UserError(killed) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """One thread, unless a job prepares its device for more: the others have the other cores."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -203,8 +203,8 @@ def test_strata_hold_what_they_are_called():
     assert {5000, 1000, 999, 1001} <= {a for a, _ in values["boundaries"]}
     assert all(a + b in {10, 100, 1000, 10_000, 9, 99, 999, 9999} for a, b in values["complements"])
     columns = made["near"][0].sum(1)
-    assert (np.unique(columns, return_counts=True)[1] > 0.3 * columns.size).all()
-    assert np.unique(columns).tolist() == [8, 9, 10]
+    assert (np.unique(columns, return_counts=True)[1] > 0.23 * columns.size).all()
+    assert np.unique(columns).tolist() == [8, 9, 10, 18]
     for chain, (digits, lengths) in strata._chains(generator(0), task, 4).items():
         assert (longest_chain(digits, 10) == chain).all()
         assert (lengths == strata.sizes(digits, 1)).all() or chain
@@ -241,7 +241,7 @@ def test_a_wrong_answer_counts_in_its_stratum_alone(padding):
         assert rate["successes"] == (0 if name == "4x4" else strata.EACH), name
     assert set(found["chains"]) == set("01234")
     near = found["suites"]["near"]
-    assert near["successes"] / near["n"] == pytest.approx(4 / 28, abs=0.02)  # a highest column with a zero: 0 + 8, 0 + 9, and these turned round
+    assert near["successes"] / near["n"] == pytest.approx((2 / 9 + 2 / 10) / 4, abs=0.02)  # a highest column with a zero: 0 + 8, 0 + 9, turned round or not
     rates = [rate for part in ("lengths", "chains", "suites") for name, rate in found[part].items() if name != "near"]
     right, asked = (sum(rate[key] for rate in rates) for key in ("successes", "n"))
     assert 0.7 < right / asked < 1

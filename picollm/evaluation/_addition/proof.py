@@ -85,7 +85,7 @@ def prove(model: Model, config: Config, kind: Kind, processes: int = 1, state: P
     units = _machine(model, config, kind, mark).units
     done, total = _resumed(state, mark)
     with streaming(processes) as each, tqdm(total=len(units), initial=done, desc=label, unit="part", disable=None, mininterval=0.5, leave=False) as bar:
-        for part in each(partial(_count, model, config, kind, mark, processes), units[done:]):
+        for part in each(partial(_count, model, config, kind, mark), units[done:]):
             total += part
             done += 1
             bar.update()
@@ -111,9 +111,7 @@ def _machine(model: Model, config: Config, kind: Kind, mark: str) -> Halves | Tr
     return _machines[mark]
 
 
-def _count(model: Model, config: Config, kind: Kind, mark: str, processes: int, unit: np.ndarray) -> Count:
-    if processes > 1:
-        torch.set_num_threads(1)
+def _count(model: Model, config: Config, kind: Kind, mark: str, unit: np.ndarray) -> Count:
     return _machine(model, config, kind, mark).count(unit)
 
 

@@ -18,7 +18,7 @@ from picollm.tasks.addition.bases import to_digits
 from picollm.tasks.addition.carries import longest_chain
 from picollm.tasks.addition.config import Config
 from picollm.tasks.addition.rows import rows
-from picollm.tasks.addition.sampling import carrying_pairs, exact
+from picollm.tasks.addition.sampling import carrying_pairs, exact, pairs_of_sums
 from picollm.training.batches import from_rows
 
 EACH = 500  # problems of a stratum
@@ -111,7 +111,7 @@ def _chains(rng: np.random.Generator, config: Config, W: int) -> dict[int, Pairs
 def suites(rng: np.random.Generator, base: int, W: int, least: int = 1) -> dict[str, Pairs]:
     """nines: 9, 99, ... (the highest digit) with one another and with 0, 1, ...; boundaries: powers of the base, one below and one above, and their
     halves, with one another; complements: random numbers whose sum is just below a power of the base, or just that; near: random numbers all of
-    whose columns add up to 8, 9 or 10 (of base 10), so that carries begin, pass on and end as often as can be."""
+    whose columns add up to 8, 9, 10 or 18 (of base 10), so that carries begin, pass on, end and meet the largest sum as often as can be."""
     powers = np.array([base**k for k in range(W + 1)])
     nines, small = powers[1:] - 1, np.arange(base)
     edges = np.unique(np.concatenate((powers, powers - 1, powers + 1, powers // 2)))
@@ -120,12 +120,12 @@ def suites(rng: np.random.Generator, base: int, W: int, least: int = 1) -> dict[
     above = powers[np.searchsorted(powers, a, "right")]
     sums = above - rng.integers(2, size=EACH)
     b = np.maximum(sums - a, 0)
-    columns = np.array([pair for pair in product(range(base), repeat=2) if base - 2 <= sum(pair) <= base])
+    sums = np.unique([base - 2, base - 1, base, 2 * base - 2])
     pairs = {
         "nines": np.array([*product(nines, np.concatenate((nines, small))), *product(small, nines)]),
         "boundaries": np.array(list(product(edges, repeat=2))),
         "complements": np.column_stack((a, b))[b < base**W],
-        "near": np.einsum("nwk,w->nk", columns[rng.integers(len(columns), size=(NEAR, W))], powers[:W]),
+        "near": pairs_of_sums(rng, base, rng.choice(sums, size=(NEAR, W))) @ powers[:W],
     }
     result = {}
     for name, values in pairs.items():

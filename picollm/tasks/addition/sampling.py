@@ -74,7 +74,7 @@ def draw(rng: np.random.Generator, config: Config, n: int, width: int, carrying:
         digits[some] = carrying_pairs(rng, base, digits[some], lengths[some], config.carry_missed)
     if even:
         some = np.flatnonzero(rng.random(n) < even)
-        digits[some] = even_pairs(rng, base, len(some), width)
+        digits[some] = pairs_of_sums(rng, base, rng.integers(2 * base - 1, size=(len(some), width)))  # lengths stay: fixed padding reads none
     return digits, lengths
 
 
@@ -115,8 +115,7 @@ def carrying_pairs(rng: np.random.Generator, base: int, digits: np.ndarray, leng
     return result
 
 
-def even_pairs(rng: np.random.Generator, base: int, n: int, width: int) -> np.ndarray:
-    """(n, 2, width) pairs of which every column adds up to 0 .. 2 (base - 1), each as likely."""
-    sums = rng.integers(2 * base - 1, size=(n, width))
+def pairs_of_sums(rng: np.random.Generator, base: int, sums: np.ndarray) -> np.ndarray:
+    """sums (N, W) from 0 to 2 (base - 1) -> (N, 2, W) random pairs whose columns add up to them, without any carry."""
     first = rng.integers(np.maximum(0, sums - base + 1), np.minimum(sums, base - 1) + 1)
     return np.stack((first, sums - first), 1).astype(np.int8)
