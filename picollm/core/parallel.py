@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 from picollm.core.errors import UserError
@@ -80,6 +80,10 @@ def _pool(count: int, killed: str) -> Iterator[ProcessPoolExecutor | None]:
             yield pool
         except BrokenProcessPool as error:
             raise UserError(killed) from error
+        except KeyboardInterrupt:
+            for process in active_children():
+                process.kill()  # else they go on to the items that are in their queue already
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -73,19 +73,36 @@ PARENT = """
 import time
 from picollm.core.parallel import workers
 def wait(item):
+    print("ready", flush=True)
     time.sleep(60)
 with workers(2) as each:
-    print("ready", flush=True)
-    each(wait, range(2))
+    each(wait, range(8))
 """
 
 
 def test_workers_end_with_a_parent_that_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout.readline() == "ready\n"
-    children = psutil.Process(parent.pid).children(recursive=True)
-    assert len(children) >= 2
+    children = begun(parent)
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["the parent alone", "all of them"])
+def test_an_interruption_ends_those_at_work_and_begins_nothing_that_waits(send):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    children = begun(parent)
+    send(parent.pid, signal.SIGINT)
+    said, error = parent.communicate(timeout=20)
+    assert "KeyboardInterrupt" in error
+    assert said.count("ready") <= 2
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def begun(parent):
+    """The workers of PARENT, when both are at work."""
+    assert [parent.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) >= 2
+    return children
