@@ -14,7 +14,7 @@ from picollm.generation.judge import judge
 from picollm.generation.measures import distinct, ngrams, repetition, self_bleu
 from picollm.tasks.text import fables
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=150)
+EXAMPLES = settings(max_examples=150)
 TEXT = st.lists(st.integers(0, 3), max_size=14)
 
 

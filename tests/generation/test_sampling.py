@@ -11,7 +11,7 @@ from picollm.core.errors import UserError
 from picollm.generation import sampling
 from picollm.generation.sampling import GREEDY, Sampling, choose, warp
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=60)
+EXAMPLES = settings(max_examples=60)
 B, V = 3, 40
 NONE = torch.zeros(B, 0, dtype=torch.long)
 

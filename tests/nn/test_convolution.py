@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from picollm.nn.convolution import ConvolutionState, GatedConvolution, ShortConvolution
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
+EXAMPLES = settings(max_examples=30)
 
 
 def made(width, kernel, seed=0):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from picollm.nn.positions import Rotary, sinusoids
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
+EXAMPLES = settings(max_examples=30)
 
 
 def at(rotary, x, position):

@@ -9,7 +9,7 @@ from picollm.nn.positions import alibi_slopes
 from picollm.nn.softmax_attention import KVCache, SoftmaxKernel, WindowCache
 from picollm.nn.taps import Recorder, untapped
 
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=30)
+EXAMPLES = settings(max_examples=30)
 options = {"alibi": st.booleans(), "scale": st.sampled_from(["constant", "log"])}
 
 

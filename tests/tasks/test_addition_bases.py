@@ -9,7 +9,7 @@ from picollm.core.errors import UserError
 from picollm.tasks.addition import bases
 
 BASES = st.sampled_from([2, 4, 8, 10, 16, 32, 36, 37, 100])
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=100)
+EXAMPLES = settings(max_examples=100)
 
 
 @EXAMPLES

@@ -22,7 +22,7 @@ from picollm.tasks.addition.rows import rows, shifted, written
 
 CONFIG = addition.Config(kind="addition", train=60, validation=20, test=20, long=5, long_lengths=[2, 6])
 BOTH = [replace(CONFIG, padding="none"), CONFIG, replace(CONFIG, padding="longest")]
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=40)
+EXAMPLES = settings(max_examples=40)
 
 
 def spelled(row, base=10):

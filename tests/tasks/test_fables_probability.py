@@ -272,7 +272,7 @@ def test_the_parser_finds_the_generators_derivation(sample):
         assert log2_probability(story.text) == pytest.approx(-story.bits, abs=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from("abcdefghijklmnopqrstuvwxyzABTS ,.\"'"))
 def test_the_parser_refuses_a_changed_letter(index, position, letter):
     story = next(stories(3, index % 1024, 1))

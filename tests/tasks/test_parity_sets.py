@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picollm.tasks import parity
@@ -12,7 +12,6 @@ from picollm.tasks.parity.sets import WINDOWS, controls, draw
 CONFIG = parity.Config(kind="parity", train=50, validation=5, test=5, long=5, train_lengths=[2, 9], long_lengths=[30])
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 20), length=st.integers(1, 60))
 def test_a_target_says_whether_the_ones_so_far_are_odd(seed, n, length):
     bits, targets = draw(np.random.Generator(np.random.PCG64(seed)), n, length)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picollm.tasks import recall
@@ -32,7 +32,6 @@ def check(ids, targets, made, pairs):
         assert wanted == [answers[row[t]] if t in dict(queries) else filler for t in range(len(row))]
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     keys=st.integers(1, 12),

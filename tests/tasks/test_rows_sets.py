@@ -23,7 +23,7 @@ BASES = {
 KINDS = pytest.mark.parametrize("kind", BASES)
 RANGED = ("parity", "urn")  # whose lengths are a range
 OWN_TARGETS = ("parity", "recall")
-EXAMPLES = settings(deadline=None, max_examples=40)
+EXAMPLES = settings(max_examples=40)
 
 
 def task(kind):

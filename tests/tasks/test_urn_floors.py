@@ -51,7 +51,7 @@ def integral(alpha, counts):
     return total
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(steps=st.lists(st.integers(0, 3), min_size=1, max_size=12), alpha=st.floats(0.05, 20))
 def test_probabilities_are_the_integral_over_all_laws_and_add_up_to_one(steps, alpha):
     values = walk(steps)

@@ -14,7 +14,7 @@ from picollm.training.batches import IGNORED, Rows, epochs_of, from_rows, random
 from picollm.training.recipe import Recipe
 
 PAD = 99
-EXAMPLES = settings(deadline=None, derandomize=True, max_examples=40)
+EXAMPLES = settings(max_examples=40)
 
 
 def numbered(n, length=3):
