@@ -139,6 +139,13 @@ def test_columns_add_up_to_what_they_should_and_every_pair_of_digits_is_as_likel
     assert np.bincount(middle) == pytest.approx([len(middle) / base] * base, rel=0.1)
 
 
+@pytest.mark.parametrize("base", [2, 10, 16])
+def test_every_sum_of_an_even_column_is_as_likely(base):
+    digits, _ = sampling.draw(generator(0), replace(CONFIG, base=base, digits=[1, 4], padding="fixed"), 20_000, 4, even=1.0)
+    sums = 2 * base - 1
+    assert np.bincount(digits.sum(1, dtype=int).ravel()) == pytest.approx([80_000 / sums] * sums, rel=0.1)
+
+
 def test_the_share_of_even_columns_is_that_of_training_alone():
     config = replace(CONFIG, digits=[1, 4], carry_share=0.0, carry_steps=0, padding="fixed", even_share=1.0)
     ids, _ = sampling.stream(config, 0, 20_000)(0)
