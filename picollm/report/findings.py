@@ -122,7 +122,7 @@ def _proved(runs: Sequence[Run]) -> str:
 def _variants(sweep: Sweep) -> str:
     name = sweeps.primary(sweep)
     cells = sorted((cell for cell in sweeps.chosen(sweep) if cell["summary"].get(name)), key=lambda cell: cell["summary"][name]["mean"])
-    if not sweep.group or not cells:
+    if not sweep.group or len(cells) < 2:
         return ""
     best, last = cells[0], cells[-1]
     low, high = (f"{cell['variant']} ({estimate(cell['summary'][name])})" for cell in (best, last))

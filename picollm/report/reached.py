@@ -27,7 +27,7 @@ def _proofs(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
 def _aims(found: Sequence[Sweep]) -> Iterator[tuple[str, str]]:
     for sweep in (sweep for sweep in found if sweep.config.get("success") and sweep.cells):
         cells = sweeps.chosen(sweep)
-        missed = [str(cell["variant"] or cell["label"]) for cell in cells if not sweeps.all_solved(cell)]
+        missed = [sweeps.called(sweep, cell) for cell in cells if not sweeps.all_solved(cell)]
         if missed:
             yield f"{sweep.name}: {sweeps.success(sweep)}", f"in every seed by {len(cells) - len(missed)} of {len(cells)}; not by {', '.join(missed)}"
 

@@ -31,14 +31,14 @@ def table(sweep: Sweep) -> Table | None:
 
 def _of_variants(sweep: Sweep) -> Table:
     names = [primary(sweep), *_first(sweep, RIGHT), *_longest(sweep)]
-    points, rated = list(sweep.config.get("grid") or {}), bool(sweep.config.get("success"))
+    (points, fixed), rated = _grid(sweep), bool(sweep.config.get("success"))
     rows = []
     for cell in sweep.cells:
         label = ", ".join([cell["variant"], *(plain(cell["point"].get(name)) for name in points)])
         cells = [f"{cell['parameters']:,}", *(metric(cell["summary"], name) for name in names), *([solved(cell)] if rated else [])]
         rows.append(Row(label, cells, style=sweep.styles.get(cell["variant"])))
     value = floor(sweep)
-    caption = f"Variants of {sweep.group} on {sweep.config.get('task')}: {terms(sweep)}. Means over seeds ± half the 95 % interval (t)."
+    caption = f"Variants of {sweep.group} on {sweep.config.get('task')}{fixed}: {terms(sweep)}. Means over seeds ± half the 95 % interval (t)."
     caption += "" if value is None else f" The exact floor is {number(value)} nats per token."
     caption += " A rate stands with its 95 % interval (Clopper-Pearson)." if rated else ""
     head = [", ".join(["variant", *points]), "parameters", *map(title, names), *([f"seeds with {success(sweep)}"] if rated else [])]
@@ -47,14 +47,31 @@ def _of_variants(sweep: Sweep) -> Table:
 
 def _of_grid(sweep: Sweep) -> Table:
     names = [name for name in (*TRAINED, *_first(sweep, PRIMARY[:3]), *_first(sweep, RIGHT)) if name in _measured(sweep)]
-    points, rated = list(sweep.config.get("grid") or {}), bool(sweep.config.get("success"))
+    (points, fixed), rated = _grid(sweep), bool(sweep.config.get("success"))
+    sized = len({cell["parameters"] for cell in sweep.cells}) > 1
     rows = []
     for cell in sweep.cells:
         label = ", ".join(plain(cell["point"].get(name)) for name in points)
-        rows.append(Row(label, [*(metric(cell["summary"], name) for name in names), *([solved(cell)] if rated else [])], kind="cell"))
+        size = [f"{cell['parameters']:,}"] if sized else []
+        rows.append(Row(label, [*size, *(metric(cell["summary"], name) for name in names), *([solved(cell)] if rated else [])], kind="cell"))
     base = str(sweep.config.get("base")).removeprefix("runs.")
-    head = [", ".join(points), *map(title, names), *([f"seeds with {success(sweep)}"] if rated else [])]
-    return Table(f"Base run {base}.", head, rows, _skips(sweep))
+    head = [", ".join(points), *(["parameters"] if sized else []), *map(title, names), *([f"seeds with {success(sweep)}"] if rated else [])]
+    return Table(f"Base run {base}{fixed}.", head, rows, _skips(sweep))
+
+
+def _grid(sweep: Sweep) -> tuple[list[str], str]:
+    """The parameters in which cells differ, all of them if nothing else tells cells apart; and in words those that are the same in all."""
+    grid = list(sweep.config.get("grid") or {})
+    points = [name for name in grid if len({plain(cell["point"].get(name)) for cell in sweep.cells}) > 1] or ([] if sweep.group else grid)
+    fixed = [f"{name} {plain(sweep.cells[0]['point'].get(name))}" for name in grid if name not in points]
+    return points, f", with {', '.join(fixed)}" if fixed else ""
+
+
+def called(sweep: Sweep, cell: Mapping[str, Any]) -> str:
+    """The variant, or what tells the cell from others: its label less what is the same in all."""
+    points = [name.rpartition(".")[2] for name in _grid(sweep)[0]]
+    kept = [part for part in str(cell["label"]).split() if part.partition("=")[0].rpartition(".")[2] in points]
+    return str(cell["variant"] or " ".join(kept) or cell["label"])
 
 
 def _skips(sweep: Sweep) -> list[str]:
@@ -101,7 +118,7 @@ def drawings(sweep: Sweep) -> list[tuple[str, Figure]]:
 
     A line is a variant, or a cell of a sweep of a run.
     """
-    shown = {cell["label"]: cell["variant"] or cell["label"] for cell in chosen(sweep)}
+    shown = {cell["label"]: called(sweep, cell) for cell in chosen(sweep)}
     style = {**figures.styles({name: {} for name in shown.values()}), **sweep.styles}
     trained, unit = (sweep.task.trained, sweep.task.unit) if sweep.task else (None, "tokens")
     grid = list(sweep.config.get("grid") or {})

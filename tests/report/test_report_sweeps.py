@@ -160,6 +160,25 @@ def test_the_answer_names_the_best_the_worst_and_who_succeeded(root: Path) -> No
     assert "no run" not in markdown
 
 
+def test_of_a_single_variant_nothing_is_the_best(root: Path) -> None:
+    path = root / "metrics/sweep/plain.json"
+    result = json.loads(path.read_text())
+    write_json(path, {**result, "cells": result["cells"][:1]})
+    _, markdown = report(root)
+    assert "the highest. With accuracy_256" in markdown, "of the other sweep"
+    assert markdown.count("variants of kinds (equal") == 1
+
+
+def test_what_all_cells_of_variants_share_is_told_once(root: Path) -> None:
+    params = parameters()
+    params["sweeps"]["plain"]["grid"] = {"training.lr": [0.1]}
+    cells = [cell(name, {"excess": [1.0], "validation_loss": [1.0], "train_loss": [1.0]}, f"{name} lr=0.1", point={"training.lr": 0.1}) for name in EXCESS]
+    write(root, "plain", cells, [row for one in cells for row in length_rows(one["variant"], 0.3, [1.0], one["label"])])
+    _, markdown = report(root, params)
+    assert "Variants of kinds on classic, with training.lr 0.1: equal parameters (2 %), equal tokens." in markdown
+    assert list(lines(markdown, "Sweep plain"))[2:] == list(EXCESS)
+
+
 def test_compare_json_has_best_worst_and_the_number_that_succeeded(root: Path) -> None:
     report(root)
     found = json.loads((root / "metrics/compare.json").read_text())
