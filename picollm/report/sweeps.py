@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from picollm.blocks import TRAINED
 from picollm.report import figures
 from picollm.report import success as succeeded
+from picollm.report.claims import short
 from picollm.report.collect import Sweep
 from picollm.report.tables import Row, Table
-from picollm.report.writing import NONE, metric, number, plain, title
+from picollm.report.writing import NONE, metric, number, plain, title, varied
 from picollm.study import EQUAL
 
 PRIMARY = ("excess", "excess_bits_per_byte", "bits_per_byte", "validation_loss")  # what variants are judged by: the first of these that was measured
@@ -61,17 +62,16 @@ def _of_grid(sweep: Sweep) -> Table:
 
 def _grid(sweep: Sweep) -> tuple[list[str], str]:
     """The parameters in which cells differ, all of them if nothing else tells cells apart; and in words those that are the same in all."""
-    grid = list(sweep.config.get("grid") or {})
-    points = [name for name in grid if len({plain(cell["point"].get(name)) for cell in sweep.cells}) > 1] or ([] if sweep.group else grid)
-    fixed = [f"{name} {plain(sweep.cells[0]['point'].get(name))}" for name in grid if name not in points]
+    grid = list(sweep.cells[0]["point"])
+    points = varied(sweep.cells) or ([] if sweep.group else grid)
+    fixed = [f"{name} {plain(sweep.cells[0]['point'][name])}" for name in grid if name not in points]
     return points, f", with {', '.join(fixed)}" if fixed else ""
 
 
 def called(sweep: Sweep, cell: Mapping[str, Any]) -> str:
-    """The variant, or what tells the cell from others: its label less what is the same in all."""
-    points = [name.rpartition(".")[2] for name in _grid(sweep)[0]]
-    kept = [part for part in str(cell["label"]).split() if part.partition("=")[0].rpartition(".")[2] in points]
-    return str(cell["variant"] or " ".join(kept) or cell["label"])
+    """The variant, or where on the grid the cell differs from others."""
+    names = short(cell["point"])
+    return str(cell["variant"] or " ".join(f"{names[name]}={plain(cell['point'][name])}" for name in _grid(sweep)[0]))
 
 
 def _skips(sweep: Sweep) -> list[str]:

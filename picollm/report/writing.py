@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from picollm.core.statistics import Summary
@@ -91,3 +91,8 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def varied(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The parameters of a sweep's grid, by dotted name, in which its cells differ."""
+    return [name for name in cells[0]["point"] if len({plain(cell["point"][name]) for cell in cells}) > 1]
