@@ -62,16 +62,16 @@ def _of_grid(sweep: Sweep) -> Table:
 
 def _grid(sweep: Sweep) -> tuple[list[str], str]:
     """The parameters in which cells differ, all of them if nothing else tells cells apart; and in words those that are the same in all."""
-    grid = list(sweep.cells[0]["point"])
-    points = varied(sweep.cells) or ([] if sweep.group else grid)
-    fixed = [f"{name} {plain(sweep.cells[0]['point'][name])}" for name in grid if name not in points]
+    grid, differing = list(sweep.config.get("grid") or {}), varied(sweep.cells)  # in the order of params.yaml: that of the results is the alphabet's
+    points = [name for name in grid if name in differing] or ([] if sweep.group else grid)
+    fixed = [f"{name} {plain(sweep.cells[0]['point'].get(name))}" for name in grid if name not in points]
     return points, f", with {', '.join(fixed)}" if fixed else ""
 
 
 def called(sweep: Sweep, cell: Mapping[str, Any]) -> str:
     """The variant, or where on the grid the cell differs from others."""
-    names = short(cell["point"])
-    return str(cell["variant"] or " ".join(f"{names[name]}={plain(cell['point'][name])}" for name in _grid(sweep)[0]))
+    names = short(sweep.config.get("grid") or {})
+    return str(cell["variant"] or " ".join(f"{names[name]}={plain(cell['point'].get(name))}" for name in _grid(sweep)[0]))
 
 
 def _skips(sweep: Sweep) -> list[str]:
